@@ -1,0 +1,131 @@
+"""Observability for trading bots.
+
+```python
+import botobs
+
+obs = botobs.start("trend-bot")
+
+@botobs.feature
+def features(bar): ...
+
+with botobs.tick("BTC-USD", bar_id=1) as tick:
+    tick.signal(features=features(bar))
+```
+
+Before `start` everything here is a no-op; after it, nothing here raises into the bot.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botobs.errors import BotobsError, ConfigError, TradingHalted
+from botobs.stages.live import Live as Span
+from botobs.stages.site import Stage
+from botobs.stages.tick import Tick
+from botobs.stages.verbs import StageVerbs, current_tick
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from botobs.config import StartSettings
+    from botobs.observer import Observer
+    from botobs.report import Report
+
+__all__ = [
+    "BotobsError",
+    "ConfigError",
+    "Span",
+    "Stage",
+    "Tick",
+    "TradingHalted",
+    "current_tick",
+    "decision",
+    "event",
+    "execution",
+    "feature",
+    "flush",
+    "model",
+    "risk",
+    "shutdown",
+    "stage",
+    "start",
+    "tick",
+]
+
+__version__ = "0.1.0"
+
+_verbs = StageVerbs()
+tick = _verbs.tick
+stage = _verbs.stage
+feature = _verbs.feature
+model = _verbs.model
+decision = _verbs.decision
+risk = _verbs.risk
+execution = _verbs.execution
+
+
+def start(bot: str, **settings: Unpack[StartSettings]) -> Observer:
+    """Start observing.
+
+    Settings come from keywords, then from `BOTOBS_*` variables, then from `botobs.toml`, then from defaults; the
+    whole table stands in the documentation under "Configuration".
+
+    Args:
+        bot: The bot's name, as it appears in records, traces and metrics.
+        **settings: What differs from the defaults.
+
+    Returns:
+        The observer; also a context manager that shuts itself down.
+
+    Raises:
+        ConfigError: A setting is unknown or wrong, or the data directory cannot be used. The message says which.
+
+    Example:
+        >>> import botobs
+        >>> with botobs.start("trend-bot", data_dir="data") as obs:
+        ...     with botobs.tick("BTC-USD", bar_id=1) as tick:
+        ...         tick.signal(decision={"dir": "flat"})
+    """
+    from botobs.observer import Observer  # noqa: PLC0415  # exporters and files load here, not at import
+
+    return Observer.start(bot, settings)
+
+
+def event(stream: str, /, **fields: Any) -> None:
+    """Write a record of the bot's own, to a stream of its own.
+
+    Args:
+        stream: The stream: `logs/<stream>.jsonl`.
+        **fields: Anything.
+
+    Example:
+        >>> import botobs
+        >>> botobs.event("rebalances", universe="top50", turnover=0.12)
+    """
+    observer = _running()
+    if observer is not None:
+        observer.event(stream, **fields)
+
+
+def flush(timeout: float = 5.0) -> Report | None:
+    """Write and send what waits; see `Observer.flush`. `None` where nothing runs."""
+    observer = _running()
+    return None if observer is None else observer.flush(timeout)
+
+
+def shutdown(timeout: float = 5.0) -> Report | None:
+    """End the running observer; see `Observer.shutdown`. `None` where nothing runs."""
+    observer = _running()
+    return None if observer is None else observer.shutdown(timeout)
+
+
+def _running() -> Observer | None:
+    from botobs.stages.engine import ENGINES  # noqa: PLC0415  # the list itself, never a copy
+
+    if not ENGINES:
+        return None
+    from botobs.lifecycle import running  # noqa: PLC0415  # loaded by start
+
+    engine = current_tick().engine
+    return running(engine if engine in ENGINES else ENGINES[-1])

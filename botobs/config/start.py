@@ -1,0 +1,53 @@
+"""The keywords of `start`, for type checkers; a test compares them with the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+    from datetime import timedelta
+    from decimal import Decimal
+
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    _Amount = Decimal | int | float | str
+
+__all__ = ["StartSettings"]
+
+
+class StartSettings(TypedDict, total=False):
+    """What `start` takes beside the bot's name."""
+
+    data_dir: str | os.PathLike[str] | None
+    mode: Literal["live", "backtest"]
+    bot_version: str
+    namespace: str
+    keep_traces: Literal["tail", "all", "none"]
+    rotate_bytes: int | str
+    rotate_days: float
+    queue_size: int
+    prometheus_port: int | None
+    prometheus_host: str
+    otlp_endpoint: str | None
+    redact: Iterable[str]
+    strict: bool
+    clock: Any
+    tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider | None
+    timezone: str
+    starting_equity: _Amount | None
+    equity_floor: _Amount | None
+    currency: str
+    cost_basis: Literal["average", "fifo"]
+    ledger: bool
+    durability: Literal["fsync", "os"]
+    max_position_age: str | float | timedelta | None
+    sharpe_bucket: Literal["day", "hour"]
+    days_per_year: float
+    kill_switch: Iterable[Any] | None
+    health_every: int
+    slack_webhook_url: str | None
+    redis_url: str | None

@@ -1,0 +1,325 @@
+"""Every setting, once: its type, default, parser, variable and meaning stand in one row of `Settings`."""
+
+# ruff: noqa: RUF009  # `_row` returns an attrs.field, which ruff cannot see
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from botobs.config import values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+__all__ = ["SETTINGS", "Setting", "Settings", "table_markdown"]
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """One row of the table.
+
+    Attributes:
+        name: The keyword of `start`, and the key in `botobs.toml`.
+        parse: Makes the value of what was given, or raises.
+        default: What holds when nobody says anything.
+        env: The environment variables that give it, the first found wins; none if text cannot tell it.
+        meaning: What it does, for the documentation.
+        takes: What would be right, for error messages and the documentation.
+        effective: Whether this version acts on it; the others are checked and kept.
+        secret: Its value is never shown.
+    """
+
+    name: str
+    parse: values.Parse
+    default: Any
+    env: tuple[str, ...]
+    meaning: str
+    takes: str
+    effective: bool = True
+    secret: bool = False
+
+
+def _row(
+    parse: values.Parse,
+    default: Any,
+    takes: str,
+    meaning: str,
+    *,
+    env: tuple[str, ...] = (),
+    text: bool = True,
+    effective: bool = True,
+    secret: bool = False,
+) -> Any:
+    row = {
+        "parse": parse, "default": default, "env": env, "meaning": meaning, "takes": takes,
+        "effective": effective, "secret": secret, "text": text,
+    }  # fmt: skip
+    return attrs.field(default=default, metadata=row)
+
+
+@attrs.frozen(kw_only=True, repr=False, eq=False)
+class Settings:
+    """What one observer runs with. Made by `load`; `repr` hides secrets.
+
+    Attributes:
+        bot: The bot's name as given in code; `OTEL_SERVICE_NAME` does not override it.
+        tables: Tables of `botobs.toml` that are no settings (`[fees]`, `[targets]`), for their own rooms.
+        warnings: What looked odd but need not be wrong, one sentence each.
+        origins: Who gave each setting that is not at its default.
+    """
+
+    bot: str
+    data_dir: Path | None = _row(
+        values.directory,
+        Path("data"),
+        "a directory; `None` only in a backtest",
+        "Where everything is written; relative to the working directory.",
+    )
+    mode: Literal["live", "backtest"] = _row(
+        values.choice("live", "backtest"),
+        "live",
+        "`live` or `backtest`",
+        "A backtest takes its time from `clock`, waits instead of dropping, and uses no network.",
+    )
+    bot_version: str = _row(
+        values.line(255),
+        "unknown",
+        "text",
+        "The bot's version: label `bot_version` and resource attribute `service.version`.",
+    )
+    namespace: str = _row(
+        values.namespace,
+        "bot",
+        "up to 64 letters, digits and `_`, not beginning with a digit, not ending in `_`",
+        "Prefix of the metrics' names.",
+    )
+    keep_traces: Literal["tail", "all", "none"] = _row(
+        values.choice("tail", "all", "none"),
+        "tail",
+        "`tail`, `all` or `none`",
+        "Which ticks leave a trace; `tail`: errors, orders, halts, the slowest, and a few of the rest.",
+    )
+    rotate_bytes: int = _row(
+        values.size,
+        64_000_000,
+        "a number of bytes, at least 1, or text such as `64MB` or `64MiB`",
+        "A stream's file is archived when it is this large.",
+    )
+    rotate_days: float = _row(
+        values.number(0, 36_500),
+        1.0,
+        "a number of days above 0",
+        "A stream's file is archived when it is this old.",
+    )
+    queue_size: int = _row(
+        values.whole(1, 10_000_000),
+        50_000,
+        "a whole number from 1 to 10,000,000",
+        "How many records may wait for the disk before some are dropped, and counted.",
+    )
+    prometheus_port: int | None = _row(
+        values.whole(0, 65_535),
+        None,
+        "a port from 0 to 65535 (0: any free one) or `None`",
+        "Serves `/metrics` and `/health`; `None`: no server.",
+    )
+    prometheus_host: str = _row(
+        values.host,
+        "127.0.0.1",
+        "a host name or an address, without scheme and port",
+        "Where `/metrics` and `/health` listen.",
+    )
+    otlp_endpoint: str | None = _row(
+        values.url("http", "https"),
+        None,
+        "a URL such as `http://localhost:4318` or `None`",
+        "OpenTelemetry collector for traces and metrics; the standard `OTEL_*` variables are honoured too.",
+    )
+    redact: tuple[str, ...] = _row(
+        values.keys,
+        (),
+        "a list of field names, or text with commas between them",
+        "Fields whose values never leave the process, beside the usual ones (`password`, `token`, …).",
+    )
+    strict: bool = _row(
+        values.flag,
+        default=False,
+        takes="true or false",
+        meaning="Raise what would otherwise be counted and logged; for tests.",
+    )
+    clock: Any = _row(
+        values.clock,
+        None,
+        "a function, or an object with `time_ns()`, `timestamp_ns()`, `time()` or `now()`",
+        "Tells the time; `None`: the machine's clock. A backtest must give one.",
+        text=False,
+    )
+    tracer_provider: Any = _row(
+        values.provider("get_tracer"),
+        None,
+        "an OpenTelemetry `TracerProvider` or `None`",
+        "Kept traces go through it.",
+        text=False,
+    )
+    meter_provider: Any = _row(
+        values.provider("get_meter"),
+        None,
+        "an OpenTelemetry `MeterProvider` or `None`",
+        "Metrics go into it.",
+        text=False,
+    )
+    timezone: str = _row(
+        values.zone,
+        "UTC",
+        "a timezone's name such as `UTC` or `Europe/Berlin`",
+        "Days, weeks and months begin there. Records are in UTC whatever it says.",
+        effective=False,
+    )
+    starting_equity: Decimal | None = _row(
+        values.amount,
+        None,
+        "an amount of 0 or more, as a number or text, or `None`",
+        "What the account was worth before the first fill.",
+        effective=False,
+    )
+    equity_floor: Decimal | None = _row(
+        values.amount,
+        None,
+        "an amount of 0 or more, as a number or text, or `None`",
+        "The kill switch trips when equity falls below.",
+        effective=False,
+    )
+    currency: str = _row(
+        values.currency,
+        "USD",
+        "a currency's code such as `USD`",
+        "Totals of several currencies are converted to it.",
+        effective=False,
+    )
+    cost_basis: Literal["average", "fifo"] = _row(
+        values.choice("average", "fifo"),
+        "average",
+        "`average` or `fifo`",
+        "Which cost a closed quantity had.",
+        effective=False,
+    )
+    ledger: bool = _row(
+        values.flag,
+        default=True,
+        takes="true or false",
+        meaning="Keep the ledger of fills; false only where there is no disk.",
+        effective=False,
+    )
+    durability: Literal["fsync", "os"] = _row(
+        values.choice("fsync", "os"),
+        "fsync",
+        "`fsync` or `os`",
+        "What a flush survives, and a fill: the machine's crash (`fsync`), or only the process's (`os`).",
+    )
+    max_position_age: float | None = _row(
+        values.period,
+        None,
+        "a duration such as `6h`, a number of seconds, or `None`",
+        "A position held longer is reported.",
+        effective=False,
+    )
+    sharpe_bucket: Literal["day", "hour"] = _row(
+        values.choice("day", "hour"),
+        "day",
+        "`day` or `hour`",
+        "The calendar bucket of returns.",
+        effective=False,
+    )
+    days_per_year: float = _row(
+        values.number(0, 366),
+        365.0,
+        "a number of days above 0, at most 366",
+        "Annualizes the Sharpe ratio.",
+        effective=False,
+    )
+    kill_switch: tuple[Any, ...] | None = _row(
+        values.triggers,
+        None,
+        "a list of triggers or `None`",
+        "When to stop trading; `None`: what `equity_floor` implies.",
+        text=False,
+        effective=False,
+    )
+    health_every: float = _row(
+        values.period,
+        60.0,
+        "a duration such as `60s`, or a number of seconds, above 0",
+        "The bot's health is written at most this often.",
+        effective=False,
+    )
+    slack_webhook_url: str | None = _row(
+        values.url("https", "http"),
+        None,
+        "the URL of a Slack webhook or `None`",
+        "Alerts go there.",
+        env=("SLACK_WEBHOOK_URL",),
+        effective=False,
+        secret=True,
+    )
+    redis_url: str | None = _row(
+        values.url("redis", "rediss", "unix"),
+        None,
+        "a URL such as `redis://localhost:6379/0` or `None`",
+        "Events are also published there.",
+        effective=False,
+        secret=True,
+    )
+    tables: Mapping[str, Any] = attrs.field(factory=dict)
+    warnings: tuple[str, ...] = ()
+    origins: Mapping[str, str] = attrs.field(factory=dict)
+
+    def origin(self, name: str) -> str:
+        """Where a setting's value came from, such as `keyword` or `environment variable BOTOBS_STRICT`.
+
+        Raises:
+            KeyError: There is no such setting.
+        """
+        if name not in BY_NAME:
+            raise KeyError(name)
+        return self.origins.get(name, "default")
+
+    def given_without_effect(self) -> list[str]:
+        """Settings that somebody gave and that nothing in this version acts on."""
+        return [row.name for row in SETTINGS if not row.effective and row.name in self.origins]
+
+    def __repr__(self) -> str:
+        parts = [f"bot={self.bot!r}"]
+        for row in SETTINGS:
+            if row.name in self.origins:
+                value = getattr(self, row.name)
+                parts.append(
+                    f"{row.name}={'***' if row.secret and value is not None else values.shown(value)}"
+                )
+        return f"Settings({', '.join(parts)})"
+
+
+def _setting(attribute: attrs.Attribute[Any]) -> Setting:
+    row = dict(attribute.metadata)
+    env = (f"BOTOBS_{attribute.name.upper()}", *row["env"]) if row.pop("text") else ()
+    return Setting(name=attribute.name, **{**row, "env": env})
+
+
+SETTINGS: tuple[Setting, ...] = tuple(_setting(field) for field in attrs.fields(Settings) if field.metadata)
+BY_NAME: Mapping[str, Setting] = {row.name: row for row in SETTINGS}
+
+
+def table_markdown() -> str:
+    """The table of settings for the documentation."""
+    lines = ["| setting | takes | default | environment variable | meaning |", "|---|---|---|---|---|"]
+    for row in SETTINGS:
+        default = str(row.default) if isinstance(row.default, Path) else row.default
+        default = f"{default:g}" if isinstance(default, float) else repr(default)
+        later = "" if row.effective else " *Checked and kept; nothing acts on it yet.*"
+        variables = ", ".join(f"`{name}`" for name in row.env) or "in code only"
+        cells = (f"`{row.name}`", row.takes, f"`{default}`", variables, row.meaning + later)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

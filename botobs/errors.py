@@ -1,0 +1,27 @@
+"""Everything botobs raises.
+
+```
+Exception
+└── BotobsError
+    ├── ConfigError      a setting is unknown, wrong, or cannot be honoured (only from `start`)
+    └── TradingHalted    the kill switch refuses this order (from guards and `check()`)
+```
+
+After `start` these two and the bot's own exceptions are the only ones a bot sees.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BotobsError", "ConfigError", "TradingHalted"]
+
+
+class BotobsError(Exception):
+    """The root of what botobs raises."""
+
+
+class ConfigError(BotobsError):
+    """A setting is unknown, wrong, or cannot be honoured. The message says which, its value and what is right."""
+
+
+class TradingHalted(BotobsError):
+    """The kill switch refuses to let this order through."""

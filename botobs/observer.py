@@ -1,0 +1,508 @@
+"""The one place where everything is built and joined."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from opentelemetry.sdk.resources import Resource
+
+import botobs
+from botobs import lifecycle
+from botobs.bus import Bus
+from botobs.clock import SystemClock, adapt, rfc3339
+from botobs.config import Settings, load, seconds
+from botobs.datadir import DataDir
+from botobs.events import Event, Recorded, RunEnded, RunStarted, TailRepaired, UncleanEnd
+from botobs.faults import Faults
+from botobs.overhead import Overhead
+from botobs.pipeline import Drainer
+from botobs.report import Counts, Report
+from botobs.sinks.endpoint import Endpoint
+from botobs.sinks.metrics import MetricsSink, SelfReadings
+from botobs.sinks.otlp_out import OtlpOut
+from botobs.sinks.provider import ProviderSpans
+from botobs.sinks.records import RecordSink
+from botobs.sinks.spans import SpanEncoder
+from botobs.stages.cells import BOUNDS_NS, CellTable
+from botobs.stages.engine import ENGINES, Engine
+from botobs.stages.ids import Ids
+from botobs.stages.verbs import StageVerbs, current_tick
+from botobs.streams import Disk, Redactor, StreamStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from botobs.datadir import PreviousRun
+    from botobs.sinks.otlp.transport import Transport
+
+__all__ = ["Observer", "Parts"]
+
+_DAY_NS = 86_400 * 10**9
+_FLUSH_S = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """What the demo and the testing helper put in the place of the real thing.
+
+    Attributes:
+        disk: How files are written.
+        transport: Where spans go.
+        seed: Makes ids deterministic.
+        run_id: The run's id.
+        strict_env: Read no environment and no file.
+    """
+
+    disk: Disk = attrs.field(factory=Disk)
+    transport: Transport | None = None
+    seed: int | str | None = None
+    run_id: str | None = None
+    bare: bool = False
+
+
+class Observer(StageVerbs):
+    """A running botobs. Made by `botobs.start`.
+
+    A context manager: leaving it shuts it down. Its verbs (`tick`, `stage`, …, `event`) are those of the module, for
+    this observer alone.
+
+    Attributes:
+        settings: What it runs with.
+        run_id: This run; in every record.
+        bus: Everything that happens beside ticks, for subscribers.
+        previous_run: The run before on the same data directory, or `None`.
+    """
+
+    def __init__(self, settings: Settings, parts: Parts, undo: contextlib.ExitStack) -> None:
+        self.settings = settings
+        backtest = settings.mode == "backtest"
+        self._clock = adapt(settings.clock)
+        now_ns = self._clock.time_ns()
+        self.run_id = parts.run_id or _run_id(now_ns, backtest=backtest)
+        self.faults = Faults(strict=settings.strict)
+        self._data_dir = self._claim(settings, undo)
+        self.previous_run: PreviousRun | None = None if self._data_dir is None else self._data_dir.previous
+        self._redactor = Redactor(settings.redact)
+        self._store = StreamStore(
+            None if self._data_dir is None else self._data_dir.logs,
+            queue_size=settings.queue_size,
+            rotate_bytes=settings.rotate_bytes,
+            rotate_ns=int(settings.rotate_days * _DAY_NS),
+            clock=self._clock,
+            disk=parts.disk,
+            faults=self.faults,
+            synchronous=backtest,
+        )
+        undo.callback(self._store.abandon)
+        self._cells = CellTable(raw=settings.meter_provider is not None)
+        live_clock = isinstance(self._clock, SystemClock)
+        head = self._redactor.line({"schema": "v1", "bot": settings.bot, "run_id": self.run_id})[1:-1]
+        self._own = Engine(
+            now=time.perf_counter_ns if live_clock else self._clock.perf_ns,
+            wall=self._clock.time_ns,
+            cells=self._cells,
+            put=self._store.put,
+            line=self._redactor.line,
+            head=head,
+            faults=self.faults,
+            keep=settings.keep_traces,
+            ids=Ids(parts.seed if parts.seed is not None or not backtest else settings.bot),
+        )
+        super().__init__(self._own)
+        self.bus = Bus(self.faults, queue_size=settings.queue_size, threaded=not backtest)
+        undo.callback(self.bus.close, time.monotonic())
+        self._overhead = Overhead(self._cells)
+        self._ending = threading.Lock()
+        self._over: Report | None = None
+        self._lost_before = 0
+        self._pid = os.getpid()
+        resource = _resource(settings, self.run_id)
+        self._send_out(settings, parts, resource, undo, backtest=backtest)
+        self._measure(settings, resource, undo, backtest=backtest)
+        self.bus.subscribe(Event, RecordSink(self._own, self._store.put), immediate=True, _trusted=True)
+        self._drainer = Drainer(
+            (self._store.drain, self._encode_kept, self._metrics.drain),
+            (self.bus.housekeep, self._overhead_now, self._now_and_then),
+            self.faults,
+        )
+        self._beats = 0
+        self._started = time.monotonic()
+
+    @classmethod
+    def start(cls, bot: str, keywords: Mapping[str, Any], parts: Parts | None = None) -> Observer:
+        """Build an observer and let it run; see `botobs.start`."""
+        parts = parts or Parts()
+        settings = load(bot, keywords, env={}) if parts.bare else load(bot, keywords)
+        with contextlib.ExitStack() as undo:
+            observer = cls(settings, parts, undo)
+            undo.pop_all()
+        observer._run()  # noqa: SLF001  # its own class
+        return observer
+
+    # -- building -----------------------------------------------------------------------------------------------------
+
+    def _claim(self, settings: Settings, undo: contextlib.ExitStack) -> DataDir | None:
+        if settings.data_dir is None:
+            return None
+        claimed = DataDir.claim(
+            settings.data_dir,
+            bot=settings.bot,
+            run_id=self.run_id,
+            clock=self._clock,
+            warn=lambda text: self.faults.say("data_dir", "warning", str(text)),
+        )
+        undo.callback(claimed.release, clean=True)
+        return claimed
+
+    def _send_out(
+        self,
+        settings: Settings,
+        parts: Parts,
+        resource: Resource,
+        undo: contextlib.ExitStack,
+        *,
+        backtest: bool,
+    ) -> None:
+        """Where kept traces go."""
+        engine = self._own
+        self._otlp: OtlpOut | None = None
+        self._provider_spans: ProviderSpans | None = None
+        self._encode: SpanEncoder | ProviderSpans | None = None
+        if not backtest:
+            self._otlp = OtlpOut(
+                settings.otlp_endpoint, resource, botobs.__version__, self.faults, transport=parts.transport
+            )
+            undo.callback(self._otlp.close, time.monotonic())
+            if settings.tracer_provider is not None:
+                self._encode = self._provider_spans = ProviderSpans(
+                    settings.tracer_provider, engine, botobs.__version__, self._redactor.hides
+                )
+            elif self._otlp.sender is not None:
+                self._encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor.hides)
+        if self._encode is None:
+            engine.export = _let_go  # nobody to send them to
+        elif settings.keep_traces == "all" and isinstance(self._encode, SpanEncoder):
+            engine.export = self._encode  # when every trace goes, encoding at once costs least
+
+    def _measure(
+        self, settings: Settings, resource: Resource, undo: contextlib.ExitStack, *, backtest: bool
+    ) -> None:
+        """Metrics and where they can be read."""
+        readings = SelfReadings(
+            dropped=lambda: self.faults.drops,
+            queue_depth=lambda: self._store.pending + self.bus.depth + len(self._own.kept),
+            errors=lambda: self.faults.errors,
+            overhead=lambda: self._overhead.ratio,
+            kept=lambda: dict(self._own.kept_by),
+            folded=lambda: self._cells.overflow,
+            prometheus_up=lambda: None if self.endpoint is None else float(self.endpoint.up),
+        )
+        self.endpoint: Endpoint | None = None
+        serve = settings.prometheus_port is not None and not backtest
+        push = self._otlp.reader if self._otlp is not None and self._otlp.wants_metrics else None
+        self._metrics = MetricsSink(
+            self._cells,
+            BOUNDS_NS,
+            readings,
+            self.faults,
+            self._clock,
+            resource=resource,
+            namespace=settings.namespace,
+            version=botobs.__version__,
+            prometheus=serve,
+            push=push,
+            meter_provider=settings.meter_provider,
+        )
+        undo.callback(self._metrics.close, 0.0)
+        if serve:
+            assert settings.prometheus_port is not None
+            self.endpoint = Endpoint(
+                settings.prometheus_host,
+                settings.prometheus_port,
+                self._metrics.render,
+                self.health_page,
+                self.faults,
+            )
+            undo.callback(self.endpoint.close, time.monotonic())
+
+    def _run(self) -> None:
+        """Everything is built: begin, and say what was found."""
+        settings = self.settings
+        if settings.mode == "live":
+            self._overhead.calibrate()
+            self._drainer.start()
+            self._store.on_pressure = self._drainer.wake
+        lifecycle.enter(self._own, self)
+        now = self._clock.time_ns()
+        self.bus.publish(
+            RunStarted(
+                ts_ns=now, pid=os.getpid(), mode=settings.mode, bot_version=settings.bot_version,
+                botobs_version=botobs.__version__,
+            )
+        )  # fmt: skip
+        previous = self.previous_run
+        if previous is not None and previous.unclean:
+            self.bus.publish(
+                UncleanEnd(
+                    ts_ns=now, run_id=previous.run_id or "unknown", pid=previous.pid, started=previous.started,
+                    last_seen=previous.last_seen,
+                )
+            )  # fmt: skip
+            self.faults.say(
+                "start", "unclean end", f"the run before ({previous.run_id}, pid {previous.pid}) did not end cleanly; "
+                f"last seen {previous.last_seen}",
+            )  # fmt: skip
+        for repair in self._store.repairs:
+            self.bus.publish(
+                TailRepaired(
+                    ts_ns=now, tail_of=repair.stream, bytes_set_aside=repair.bytes,
+                    where=None if repair.where is None else str(repair.where),
+                )
+            )  # fmt: skip
+        for warning in settings.warnings:
+            self.faults.say("config", warning, warning)
+        idle = settings.given_without_effect()
+        if idle:
+            self.faults.say(
+                "config",
+                "no effect",
+                f"nothing acts on these settings in version {botobs.__version__}: {', '.join(idle)}",
+            )
+
+    # -- verbs ----------------------------------------------------------------------------------------------------------
+
+    def event(self, stream: str, /, **fields: Any) -> None:
+        """Write a record of the bot's own, to a stream of its own.
+
+        Args:
+            stream: The stream: `logs/<stream>.jsonl`.
+            **fields: Anything; secrets are taken out, what JSON does not know is written as text.
+        """
+        try:
+            if self._over is not None or self._own not in ENGINES:
+                return
+            tick = current_tick()
+            inside = tick.engine is self._own
+            self.bus.publish(
+                Recorded(
+                    ts_ns=self._clock.time_ns(),
+                    into=stream,
+                    fields=fields,
+                    symbol=tick.symbol if inside else None,
+                    bar_id=tick.bar_id if inside else None,
+                    trace_id=tick.id if inside and tick.keeps else None,
+                )
+            )
+        except Exception as error:
+            self.faults.error("event", error)
+
+    # -- answers --------------------------------------------------------------------------------------------------------
+
+    @property
+    def data_dir(self) -> Any:
+        """Where everything is written, absolute; `None` in a backtest without a disk."""
+        return None if self._data_dir is None else self._data_dir.path
+
+    def health_page(self) -> dict[str, Any]:
+        """What `/health` says."""
+        over = self._over is not None
+        sender = None if self._otlp is None else self._otlp.sender
+        hung = self.bus.hung
+        trouble = [] if sender is None or sender.trouble is None else [sender.trouble]
+        return {
+            "status": "ended" if over else "ok",
+            "bot": self.settings.bot,
+            "bot_version": self.settings.bot_version,
+            "run_id": self.run_id,
+            "mode": self.settings.mode,
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "queue_depth": self._store.pending + self.bus.depth + len(self._own.kept),
+            "dropped": dict(self.faults.drops),
+            "internal_errors": dict(self.faults.errors),
+            "last_error": self.faults.last_error,
+            "hung_subscribers": list(hung),
+            "otlp": {"endpoint": "on" if sender is not None else "off", "trouble": trouble},
+            "versions": {"botobs": botobs.__version__, "python": sys.version.split()[0]},
+        }
+
+    # -- the end --------------------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float = _FLUSH_S) -> Report:
+        """Write what waits to disk and send what waits to the collector, for at most `timeout` seconds.
+
+        A record that a true `delivered` covers survives the process's death.
+
+        Returns:
+            What went, what waits, and what was lost since the start.
+        """
+        begun = time.monotonic()
+        if self._over is not None:
+            return self._over
+        try:
+            return self._flushed(begun, begun + _timeout(timeout))
+        except Exception as error:
+            self.faults.error("flush", error)
+            return Report(delivered=False, took_s=time.monotonic() - begun)
+
+    def _flushed(self, begun: float, deadline: float) -> Report:
+        done = self.bus.flush(deadline)
+        while self._encode_kept(10**7) and time.monotonic() < deadline:
+            pass
+        done = self._store.flush(deadline, sync=self.settings.durability == "fsync") and done
+        if self._otlp is not None:
+            done = self._otlp.flush(deadline) and done
+        return self._report(begun, done=done)
+
+    def _report(self, begun: float, *, done: bool) -> Report:
+        records = Counts(self._store.written, self._store.pending, self._store.dropped)
+        spans = Counts()
+        if self._provider_spans is not None:
+            spans = Counts(self._provider_spans.delivered, len(self._own.kept), 0)
+        elif self._otlp is not None and self._otlp.sender is not None:
+            sent = self._otlp.sender.counts
+            spans = Counts(sent.delivered, sent.pending + len(self._own.kept), sent.dropped)
+        lost = sum(self.faults.drops.values())
+        delivered = done and not records.pending and not spans.pending and lost == self._lost_before
+        self._lost_before = lost
+        return Report(delivered=delivered, took_s=time.monotonic() - begun, records=records, spans=spans)
+
+    def shutdown(self, timeout: float = _FLUSH_S) -> Report:
+        """End: deliver what waits within `timeout` seconds, close everything, give the data directory back.
+
+        Happens by itself at exit and on SIGTERM. A second call gives the first one's report.
+        """
+        return self.end(timeout, how="shutdown")
+
+    def end(self, timeout: float = _FLUSH_S, *, how: str = "shutdown") -> Report:
+        """As `shutdown`; `how` is written into the run's last record."""
+        begun = time.monotonic()
+        deadline = begun + _timeout(timeout)
+        with self._ending:
+            if self._over is not None:
+                return self._over
+            lifecycle.leave(self._own)
+            try:
+                self.bus.publish(
+                    RunEnded(
+                        ts_ns=self._clock.time_ns(), pid=os.getpid(), how=how, ran_s=round(begun - self._started, 3),
+                        dropped=dict(self.faults.drops) or None,
+                    )
+                )  # fmt: skip
+                report = self._flushed(begun, deadline)
+            except Exception as error:  # the rest of the end must come whatever happens
+                self._counted("shutdown", error)
+                report = Report(delivered=False, took_s=time.monotonic() - begun)
+            self._over = report
+            self._close(deadline)
+            self._over = attrs.evolve(report, took_s=time.monotonic() - begun)
+            return self._over
+
+    def _close(self, deadline: float) -> None:
+        closers = [self._drainer.close, self.bus.close, self._store.close]
+        if self._otlp is not None:
+            closers.append(self._otlp.close)
+        if self.endpoint is not None:
+            closers.append(self.endpoint.close)
+        closers.append(lambda until: self._metrics.close(max(until - time.monotonic(), 0.0)))
+        for close in closers:
+            try:
+                close(deadline)
+            except Exception as error:
+                self._counted("shutdown", error)
+        if self._data_dir is not None:
+            self._data_dir.release(clean=True)
+
+    def _counted(self, where: str, error: Exception) -> None:
+        with contextlib.suppress(Exception):  # strict mode raises; here the work has to go on
+            self.faults.error(where, error)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of everything that is the parent's. The verbs do nothing from here on."""
+        self._over = Report(delivered=False, took_s=0.0)
+        self._ending = threading.Lock()
+        parts = (self._store, self.bus, self._otlp, self.endpoint, self._metrics, self._data_dir)
+        for part in parts:
+            if part is not None:
+                with contextlib.suppress(Exception):  # a child that cannot tidy up must still run
+                    part.abandon()
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        state = "ended" if self._over is not None else "running"
+        return f"<botobs.Observer {self.settings.bot!r} {self.run_id} {state}>"
+
+    # -- background -----------------------------------------------------------------------------------------------------
+
+    def _encode_kept(self, budget_ns: int) -> bool:
+        """Encode kept traces for about `budget_ns`; whether some are left."""
+        kept, encode = self._own.kept, self._encode
+        if encode is None or not kept:
+            return False
+        until = time.perf_counter_ns() + budget_ns
+        while True:
+            try:
+                tick = kept.popleft()
+            except IndexError:
+                return False
+            encode(tick)
+            if time.perf_counter_ns() > until:
+                return bool(kept)
+
+    def _overhead_now(self) -> None:
+        self._overhead.update(self._drainer.cpu_ns)
+
+    def _now_and_then(self) -> None:
+        self._beats += 1
+        if self._data_dir is not None and self._beats % 60 == 1:
+            self._data_dir.touch()
+        if self.endpoint is not None and self._beats % 30 == 0:
+            self.endpoint.retry()
+
+
+def _let_go(kept: Any) -> None:
+    """Nobody takes traces: free the tick's stages."""
+    if hasattr(kept, "spans"):
+        kept.spans = []
+
+
+def _run_id(now_ns: int, *, backtest: bool) -> str:
+    stamp = rfc3339(now_ns).replace("-", "").replace(":", "").partition(".")[0]
+    return f"{stamp}-backtest" if backtest else f"{stamp}-{secrets.token_hex(3)}"
+
+
+def _resource(settings: Settings, run_id: str) -> Resource:
+    return Resource.create(
+        {
+            "service.name": settings.bot,
+            "service.version": settings.bot_version,
+            "service.instance.id": run_id,
+            "process.pid": os.getpid(),
+            "telemetry.distro.name": "botobs",
+            "telemetry.distro.version": botobs.__version__,
+        }
+    )
+
+
+def _timeout(value: Any) -> float:
+    """A deadline that a bot may have given in any way; nonsense counts as the usual one."""
+    try:
+        wait = seconds(value)
+    except Exception:
+        return _FLUSH_S
+    return min(max(wait, 0.0), 3600.0) if math.isfinite(wait) else _FLUSH_S

@@ -1,0 +1,96 @@
+"""The drainer: one background thread that does in small slices what the bot's threads left.
+
+Background work takes the interpreter's lock from the bot. So a round is cut into slices of 100 µs with a real sleep
+between them, and rounds are rare: once a second, or sooner when a queue fills.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from botobs.faults import Faults
+
+__all__ = ["Drainer"]
+
+_ROUND_S: Final = 1.0
+_SLICE_NS: Final = 100_000
+_MOST_SLICE_NS: Final = 5_000_000
+_REST_S: Final = 0.0005
+# slices in a row before they grow: the bot makes work faster than small slices can do it
+_PATIENCE: Final = 100
+
+
+class Drainer:
+    """Runs jobs in slices and chores once a second.
+
+    Args:
+        jobs: Each works for about the nanoseconds it is given and tells whether work remains.
+        chores: Called once a second.
+        faults: Where errors are counted; an error in one job or chore stops no other.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Callable[[int], bool]], chores: Sequence[Callable[[], object]], faults: Faults
+    ) -> None:
+        self._jobs = tuple(jobs)
+        self._chores = tuple(chores)
+        self._faults = faults
+        self._wake = threading.Event()
+        self._over = False
+        self.cpu_ns = 0
+        self._thread = threading.Thread(target=self._run, name="botobs-drain", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Begin the next round now."""
+        self._wake.set()
+
+    def close(self, deadline: float) -> bool:
+        """End the thread; whether it ended before `deadline` (monotonic)."""
+        self._over = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(max(deadline - time.monotonic(), 0.0))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._over:
+            self._wake.wait(_ROUND_S)
+            self._wake.clear()
+            for chore in self._chores:
+                try:
+                    chore()
+                except Exception as error:
+                    self._count(error)
+            self._round()
+            self.cpu_ns = time.thread_time_ns()
+
+    def _round(self) -> None:
+        slice_ns, slices = _SLICE_NS, 0
+        while not self._over:
+            more = False
+            for job in self._jobs:
+                try:
+                    more = job(slice_ns) or more
+                except Exception as error:
+                    self._count(error)
+            if not more:
+                return
+            slices += 1
+            if slices % _PATIENCE == 0:
+                slice_ns = min(slice_ns * 2, _MOST_SLICE_NS)
+            time.sleep(_REST_S)
+
+    def _count(self, error: Exception) -> None:
+        try:
+            self._faults.error("drain", error)
+        except Exception:  # strict mode: the thread has to live on, the error is counted
+            return

@@ -1,0 +1,258 @@
+"""Kept traces as OTLP bytes.
+
+The constants of a stage's spans (name, kind, attributes, flags) are encoded once, by OpenTelemetry's own classes, and
+kept on the stage; a usual span is then one `struct` call with ids and times in front. A span with attributes, events,
+links or an error goes through those classes as a whole. Tests decode both and compare.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
+from opentelemetry.trace import StatusCode
+
+from botobs.stages.tick import span_attributes
+
+from .otlp.envelope import varint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.trace import SpanContext
+
+    from botobs.stages.engine import Engine
+    from botobs.stages.live import Live, More
+    from botobs.stages.tick import Tick
+
+__all__ = ["SpanEncoder"]
+
+_SPAN: Final = b"\x12"  # ScopeSpans.spans
+_TRACE_ID, _SPAN_ID, _PARENT_ID, _START, _END = b"\x0a\x10", b"\x12\x08", b'"\x08', b"\x39", b"\x41"
+_FIXED: Final = 2 + 16 + 2 + 8 + 1 + 8 + 1 + 8
+_LOCAL: Final = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
+_REMOTE: Final = _LOCAL | int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
+_STATUS: Final = {
+    StatusCode.UNSET: Status.STATUS_CODE_UNSET,
+    StatusCode.OK: Status.STATUS_CODE_OK,
+    StatusCode.ERROR: Status.STATUS_CODE_ERROR,
+}
+_ROOT: Final = struct.Struct("<16s2s8ssQsQ")
+
+
+class _Template:
+    """The encoded constants of one stage's spans."""
+
+    __slots__ = ("head", "pack", "tail")
+
+    def __init__(self, stage: Any) -> None:
+        span = Span(name=stage.label, kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
+        span.attributes.append(_attribute("stage", stage.kind))
+        self.tail = span.SerializeToString()
+        self.head = _SPAN + varint(_FIXED + 10 + len(self.tail)) + _TRACE_ID
+        self.pack = struct.Struct(f"<{len(self.head)}s16s2s8s2s8ssQsQ{len(self.tail)}s").pack
+
+
+class SpanEncoder:
+    """Encodes the ticks of one engine.
+
+    Args:
+        engine: Whose ticks.
+        send: Takes how many spans, and their bytes as fields of a `ScopeSpans`.
+        hides: Whether the value under this attribute name is a secret.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        send: Callable[[int, bytes], None],
+        hides: Callable[[str], bool] = lambda _name: False,
+    ) -> None:
+        self._bits = engine.ids.bits
+        self._send = send
+        self._hides = hides
+        self._faults = engine.faults
+
+    def __call__(self, kept: Tick | Live) -> None:
+        """Encode a kept tick, or a stage that ended after one, and send it on."""
+        try:
+            if hasattr(kept, "spans"):
+                self._tick(kept)  # type: ignore[arg-type]  # a tick has spans, a stage has none
+            else:
+                self._late(kept)
+        except Exception as error:
+            self._faults.error("traces", error)
+
+    def _tick(self, tick: Tick) -> None:
+        spans = tick.spans
+        root = tick.root
+        count = len(spans)
+        trace_id = tick.trace_id.to_bytes(16, "big")
+        ids = self._bits(64 * count).to_bytes(8 * count, "big")
+        offset = tick.wall_ns - root.t0
+        parts: list[bytes] = []
+        at = 0
+        for live in spans:
+            more = live.more
+            sid = ids[at : at + 8] if more is None or not more.span_id else more.span_id.to_bytes(8, "big")
+            live.sid = sid
+            at += 8
+            if live is root:
+                parts.append(self._root(tick, live, trace_id, offset))
+            elif more is not None:
+                parts.append(self._unusual(live, trace_id, offset))
+            else:
+                parent = live.parent
+                try:
+                    above = parent.sid
+                except AttributeError:  # it was left out of a trace with too many
+                    above = root.sid
+                site = live.stage
+                template = site.template or _template(site)
+                parts.append(
+                    template.pack(
+                        template.head, trace_id, _SPAN_ID, sid, _PARENT_ID, above,
+                        _START, live.t0 + offset, _END, live.t1 + offset, template.tail,
+                    )
+                )  # fmt: skip
+        tick.spans = []  # breaks the cycle tick → stage → tick
+        self._send(count, b"".join(parts))
+
+    def _late(self, live: Live) -> None:
+        tick = live.tick
+        live.sid = live.own_span_id().to_bytes(8, "big")
+        self._send(1, self._unusual(live, tick.trace_id.to_bytes(16, "big"), tick.wall_ns - tick.root.t0))
+
+    def _root(self, tick: Tick, live: Live, trace_id: bytes, offset: int) -> bytes:
+        more = live.more
+        kept = ",".join(tick.why or ())
+        if tick.upstream is not None or more is not None or tick.cut or live.stage.kind != "tick":
+            span = self._span(live, trace_id, offset, tick.upstream)
+            found = span_attributes(tick)
+            found["kept"] = kept
+            if tick.cut:
+                found["spans_left_out"] = tick.cut
+            span.attributes.extend(_attribute(key, self._shown(key, value)) for key, value in found.items())
+            return _tagged(span.SerializeToString())
+        tails = tick.cells.tails
+        key = f"{tick.symbol is None}{kept}"
+        tail = tails.get(key)
+        if tail is None:
+            span = Span(name="tick", kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
+            constant = {
+                "stage": "tick",
+                "kept": kept,
+                **({} if tick.symbol is None else {"symbol": tick.symbol}),
+            }
+            span.attributes.extend(_attribute(name, value) for name, value in constant.items())
+            tail = span.SerializeToString()
+            if len(tails) < 64:
+                tails[key] = tail
+        bar_id = tick.bar_id
+        said = tick.attrs
+        own = b""
+        if bar_id is not None or said:
+            span = Span()
+            found = span_attributes(tick)
+            found.pop("symbol", None)
+            span.attributes.extend(
+                _attribute(name, self._shown(name, value)) for name, value in found.items()
+            )
+            own = span.SerializeToString()
+        body = _ROOT.pack(trace_id, _SPAN_ID, live.sid, _START, live.t0 + offset, _END, live.t1 + offset)
+        return _SPAN + varint(len(body) + 2 + len(own) + len(tail)) + _TRACE_ID + body + own + tail
+
+    def _unusual(self, live: Live, trace_id: bytes, offset: int) -> bytes:
+        return _tagged(self._span(live, trace_id, offset, None).SerializeToString())
+
+    def _span(self, live: Live, trace_id: bytes, offset: int, upstream: SpanContext | None) -> Span:
+        """A span with everything it may have."""
+        more = live.more
+        stage = live.stage
+        above = live.above()
+        parent = b"" if upstream is None else upstream.span_id.to_bytes(8, "big")
+        remote = upstream is not None and upstream.is_remote
+        if above is not None:
+            parent = _sid(above)
+        if more is not None and more.upstream is not None:
+            parent = more.upstream.span_id.to_bytes(8, "big")
+        span = Span(
+            trace_id=trace_id, span_id=live.sid, parent_span_id=parent, name=stage.label, kind=Span.SPAN_KIND_INTERNAL,
+            start_time_unix_nano=live.t0 + offset, end_time_unix_nano=live.t1 + offset,
+            flags=_REMOTE if remote else _LOCAL, status=Status(),
+        )  # fmt: skip
+        span.attributes.append(_attribute("stage", stage.kind))
+        if more is not None:
+            self._extras(span, more, offset=live.tick.wall_ns)
+        return span
+
+    def _extras(self, span: Span, more: More, offset: int) -> None:
+        if more.name is not None:
+            span.name = more.name
+        if more.outcome is not None:
+            span.attributes.append(_attribute("outcome", more.outcome))
+            if more.outcome in ("error", "halted"):
+                span.status.code = Status.STATUS_CODE_ERROR
+        if more.idle_ns:
+            busy = span.end_time_unix_nano - span.start_time_unix_nano - more.idle_ns
+            span.attributes.append(_attribute("busy_ms", busy / 1e6))
+        span.attributes.extend(self._attributes(more.attributes))
+        for name, time_ns, attributes in more.events:
+            moment = time_ns if 0 < time_ns < 2**64 else offset
+            span.events.add(name=name, time_unix_nano=moment, attributes=self._attributes(attributes))
+            if name == "exception" and not span.status.message:
+                kind, message = attributes.get("exception.type", ""), attributes.get("exception.message", "")
+                if more.outcome is not None and message:
+                    span.status.message = f"{kind}: {message}"
+        for context, attributes in more.links:
+            span.links.add(
+                trace_id=context.trace_id.to_bytes(16, "big"), span_id=context.span_id.to_bytes(8, "big"),
+                attributes=self._attributes(attributes), flags=_REMOTE if context.is_remote else _LOCAL,
+            )  # fmt: skip
+        if more.status.status_code is not StatusCode.UNSET:
+            span.status.code = _STATUS[more.status.status_code]
+            span.status.message = more.status.description or ""
+
+    def _attributes(self, found: Mapping[str, Any]) -> list[KeyValue]:
+        return [_attribute(key, self._shown(key, value)) for key, value in found.items()]
+
+    def _shown(self, key: str, value: Any) -> Any:
+        return "[redacted]" if self._hides(key) else value
+
+
+def _template(site: Any) -> _Template:
+    site.template = template = _Template(site)
+    return template
+
+
+def _sid(live: Live) -> bytes:
+    more = live.more
+    if more is not None and more.span_id:
+        return more.span_id.to_bytes(8, "big")
+    try:
+        return live.sid
+    except AttributeError:  # left out of a trace with too many
+        return _sid(live.tick.root)
+
+
+def _tagged(span: bytes) -> bytes:
+    return _SPAN + varint(len(span)) + span
+
+
+def _attribute(key: str, value: Any) -> KeyValue:
+    return KeyValue(key=key, value=_value(value))
+
+
+def _value(value: Any) -> AnyValue:
+    kind = value.__class__
+    if kind is str:
+        return AnyValue(string_value=value)
+    if kind is bool:
+        return AnyValue(bool_value=value)
+    if kind is int:
+        return AnyValue(int_value=value)
+    if kind is float:
+        return AnyValue(double_value=value)
+    return AnyValue(array_value=ArrayValue(values=[_value(each) for each in value]))

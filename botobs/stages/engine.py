@@ -1,0 +1,117 @@
+"""What the hot path needs of an observer, and nothing else of it.
+
+The observer builds one `Engine` and fills in where things go; ticks and stages reach it through a slot. The engines
+that run in this process stand in `ENGINES`, newest last: before `start` it is empty, and everything is a no-op.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Literal
+
+from botobs.clock import rfc3339
+
+from .ids import Ids
+from .tick import ambient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from botobs.faults import Faults
+
+    from .cells import CellTable
+    from .live import Live
+    from .tick import Tick
+
+__all__ = ["ACCOUNT", "ENGINES", "Engine", "KeepTraces"]
+
+KeepTraces = Literal["tail", "all", "none"]
+
+#: The symbol of what concerns no single one.
+ACCOUNT: Final = "all"
+
+#: The running engines, newest last.
+ENGINES: list[Engine] = []
+
+_MOST_KEPT = 2_000
+_SECOND = 1_000_000_000
+
+
+class Engine:
+    """Clock, cells, ids and outlets of one observer, for its ticks and stages.
+
+    Args:
+        now: Steady nanoseconds, for durations.
+        wall: Nanoseconds since 1970.
+        cells: Where durations are counted.
+        put: Takes a finished line for a stream.
+        line: Makes a JSON line of a mapping, secrets out, whatever its values.
+        head: The JSON of what is the same in every record of this run, without braces.
+        faults: Where errors and drops are counted.
+        keep: Which traces are kept.
+        ids: Makes trace and span ids.
+    """
+
+    __slots__ = (
+        "ambient", "base_every", "cells", "cut", "export", "faults", "head", "ids", "keep", "kept", "kept_by", "line",
+        "now", "put", "stamp_cache", "wall",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], int],
+        wall: Callable[[], int],
+        cells: CellTable,
+        put: Callable[[str, bytes], None],
+        line: Callable[[Mapping[str, object]], bytes],
+        head: bytes,
+        faults: Faults,
+        keep: KeepTraces = "tail",
+        ids: Ids | None = None,
+    ) -> None:
+        self.now = now
+        self.wall = wall
+        self.cells = cells
+        self.put = put
+        self.line = line
+        self.head = head
+        self.faults = faults
+        self.keep = keep
+        self.ids = ids or Ids()
+        self.base_every = 1 if keep == "all" else 1_000  # one trace in so many is kept whatever it was
+        self.kept: deque[Tick | Live] = deque()
+        self.kept_by: dict[str, int] = {}
+        self.cut = 0  # spans left out of traces with too many
+        # takes a kept trace on the bot's own thread; None: it waits in `kept` for the drainer
+        self.export: Callable[[Tick | Live], None] | None = None
+        self.stamp_cache: tuple[int, str] = (-1, "")
+        self.ambient = ambient(self, cells.of(ACCOUNT, b'"all"'))
+
+    def keep_tick(self, tick: Tick, reason: str) -> None:
+        """Hand a finished tick that is worth keeping to whoever encodes it."""
+        self.kept_by[reason] = self.kept_by.get(reason, 0) + 1
+        if self.export is not None:
+            self.export(tick)
+        elif len(self.kept) < _MOST_KEPT:
+            self.kept.append(tick)
+        else:
+            self.faults.dropped("traces")
+
+    def keep_late(self, live: Live) -> None:
+        """Hand on a stage that ended after its kept tick."""
+        if self.export is not None:
+            self.export(live)
+        elif len(self.kept) < _MOST_KEPT:
+            self.kept.append(live)
+        else:
+            self.faults.dropped("spans")
+
+    def stamp(self, ns: int) -> str:
+        """`ns` as a record's `ts`; the second is formatted once."""
+        second, rest = divmod(ns, _SECOND)
+        known, prefix = self.stamp_cache  # one load: threads see a pair that belongs together
+        if second != known:
+            prefix = rfc3339(second * _SECOND)[:20]
+            self.stamp_cache = (second, prefix)
+        return f"{prefix}{rest // 1000:06d}Z"

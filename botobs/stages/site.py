@@ -1,0 +1,350 @@
+"""Where a bot opens a stage: shared, stateless, re-entrant.
+
+A site keeps nothing of a running stage: the `Live` stands in the current context, and leaving finds it there. So one
+site may be entered by any number of threads, tasks and recursions at once, and `botobs.decision()` need not make
+anything. Entering and leaving are written out in full: a function call costs a tenth of a stage.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from .cells import BOUNDS_NS, FALL
+from .engine import ENGINES
+from .live import Live, foreign_span, get_context, live_in, plain, set_context
+from .tick import INERT, LATENCY_KEYS, MOST_SPANS, TOTAL, Tick, blank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .cells import Cell
+    from .engine import Engine
+
+__all__ = ["Site", "Stage", "TickSite"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Site:
+    """What stages and ticks share: a label, and how a running one is opened and shut."""
+
+    __slots__ = ("attrs", "engine", "label", "template")
+
+    def __init__(self, label: str, attrs: Mapping[str, Any] | None, engine: Engine | None) -> None:
+        self.label = label
+        self.attrs = _pairs(attrs)
+        self.engine = engine
+        self.template: Any = None  # the encoded constants of its spans, kept here by the encoder
+
+    def __call__(self, fn: F, /) -> F:
+        """Decorate a function, coroutine function, generator or async generator."""
+        from .wrap import wrap  # noqa: PLC0415  # decorating needs inspect, running does not
+
+        return wrap(self, fn)
+
+    def open(self, parent: Any) -> Live:
+        """Start a stage whose context is not entered yet."""
+        raise NotImplementedError
+
+    def shut(self, live: Live, error: BaseException | None) -> None:
+        """End a stage whose context was left already."""
+        tick = live.tick
+        if live.t1:
+            return
+        now = live.t1 = tick.now()
+        if error is not None:
+            tick = live.turn()
+            tick.failed(live, error)
+        cell = tick.cells[self.label]
+        took = max(now - live.t0 - (live.more.idle_ns if live.more is not None else 0), 0)
+        cell.counts[bisect_left(BOUNDS_NS, took)] += 1
+        cell.total_ns += took
+        self._settle(tick, live, cell, took)
+
+    @staticmethod
+    def _settle(tick: Tick, live: Live, cell: Cell, took: int) -> None:
+        """What an ending stage does beside counting itself."""
+        if cell.pending is not None:
+            cell.hand_on(took)
+        if tick.root is live:
+            tick.close(cell, took)
+        elif tick.shared:
+            engine = tick.engine
+            worth = cell.worth_keeping(took, engine.base_every) if engine is not None and tick.keeps else None
+            if worth is not None and engine is not None:
+                tick = live.turn()
+                tick.keep("all" if engine.keep == "all" else worth)
+                tick.hand_over()
+        elif tick.done and tick.kept and tick.engine is not None:
+            tick.engine.keep_late(live)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        live = get_context()
+        if live.__class__ is not Live or live.stage is not self:
+            self._leave_tangled(live, error)
+            return
+        tick = live.tick
+        now = live.t1 = tick.now()
+        set_context(live.parent)
+        try:
+            if error is not None:
+                tick = live.turn()
+                tick.failed(live, error)
+            cell = tick.cells[self.label]
+            took = now - live.t0
+            cell.counts[bisect_left(BOUNDS_NS, took)] += 1
+            cell.total_ns += took
+            if tick.special:
+                left = cell.left - 1
+                if tick.shared and took < cell.slow_ns and left > 0 and cell.pending is None:
+                    cell.left = left  # the usual case of `worth_keeping`, written out
+                    cell.slow_ns *= FALL
+                else:
+                    self._settle(tick, live, cell, took)
+        except Exception as unexpected:
+            if tick.engine is not None:
+                tick.engine.faults.error("stage", unexpected)
+
+    def _leave_tangled(self, context: Any, error: BaseException | None) -> None:
+        """Leave a stage that is not the innermost: a generator was resumed in between, or a context left lying."""
+        try:
+            inner: Live | None = None
+            live = live_in(context)
+            while live is not None and (live.stage is not self or live.t1):
+                inner, live = live, live_in(live.parent)
+            if live is None:  # opened before `start`, or in another context altogether
+                return
+            if inner is None:
+                set_context(live.parent)  # somebody else's context lay on top
+            elif inner.parent is live:
+                inner.parent = live.parent  # the stage above goes back past this one
+            self.shut(live, error)
+        except Exception as unexpected:
+            for engine in ENGINES[-1:]:
+                engine.faults.error("stage", unexpected)
+
+
+class Stage(Site):
+    """A timed part of a tick: context manager and decorator.
+
+    Example:
+        >>> import botobs
+        >>> with botobs.stage("rank") as stage:
+        ...     stage.set_attribute("candidates", 12)
+    """
+
+    __slots__ = ("fresh", "kind", "latency_key", "order", "reduces", "special")
+
+    def __init__(
+        self,
+        kind: str,
+        name: str | None,
+        *,
+        attrs: Mapping[str, Any] | None = None,
+        fresh: bool = False,
+        order: str | None = None,
+        reduces: bool = False,
+        engine: Engine | None = None,
+    ) -> None:
+        super().__init__(name or kind, attrs, engine)
+        self.kind = kind
+        key = LATENCY_KEYS.get(kind) or f"{name}_ms"
+        self.latency_key = key if key != TOTAL else f"stage_{key}"
+        self.fresh = fresh
+        self.order = order
+        self.reduces = reduces
+        if order is not None:
+            self.attrs += (("order_id", order),)
+        self.special = engine is not None or bool(self.attrs)  # entering has more to do than usual
+
+    def __enter__(self) -> Live:
+        parent = get_context()
+        if parent.__class__ is not Live or parent.tick.done or self.special:
+            if parent or self.special or not ENGINES:
+                return self._enter(parent)
+            live = Live()  # outside of a tick, and nothing unusual about it
+            live.stage = self
+            live.parent = parent
+            live.tick = tick = ENGINES[-1].ambient
+            live.t1 = 0
+            live.more = None
+            set_context(live)
+            live.t0 = tick.now()
+            return live
+        tick = parent.tick
+        live = Live()
+        live.stage = self
+        live.parent = parent
+        live.tick = tick
+        live.t1 = 0
+        live.more = None
+        spans = tick.spans
+        if len(spans) >= MOST_SPANS:
+            tick.make_room()
+            spans = tick.spans
+        spans.append(live)
+        set_context(live)
+        live.t0 = tick.now()
+        return live
+
+    def _enter(self, parent: Any) -> Live:
+        try:
+            live = self.open(parent)
+        except Exception as error:
+            for engine in ENGINES[-1:]:
+                engine.faults.error("stage", error)
+            return INERT.root
+        if live is not INERT.root:
+            set_context(live)
+            live.t0 = live.tick.now()
+        return live
+
+    def open(self, parent: Any) -> Live:
+        """Start a stage: in the running tick, or as a turn of its own where there is none."""
+        above = parent if parent.__class__ is Live else live_in(parent)
+        bound = self.engine
+        if above is not None and above.tick.shared and not above.t1:
+            above.turn()
+        if above is None or above.tick.done or (bound is not None and above.tick.engine is not bound):
+            engine = bound or (above.tick.engine if above is not None else None)
+            if engine is None or engine not in ENGINES:
+                if not ENGINES or bound is not None:
+                    return INERT.root
+                engine = ENGINES[-1]
+            live = _root(self, engine, parent, above, engine.ambient.cells)
+        else:
+            tick = above.tick
+            live = Live()
+            live.stage = self
+            live.parent = parent
+            live.tick = tick
+            live.t1 = 0
+            live.more = None
+            if len(tick.spans) >= MOST_SPANS:
+                tick.make_room()
+            tick.spans.append(live)
+            if above is not parent:
+                live.extra().above = above
+                live.extra().upstream = foreign_span(parent)
+            live.t0 = tick.now()
+        if self.attrs:
+            self._describe(live)
+        return live
+
+    def _describe(self, live: Live) -> None:
+        attributes = live.extra().attributes
+        for key, value in self.attrs:
+            attributes[key] = plain(value)
+        if self.order is not None:
+            live.turn().keep("order")
+
+
+class TickSite(Site):
+    """One turn of the bot's loop: context manager (gives the `Tick`) and decorator."""
+
+    __slots__ = ("bar_id", "said", "symbol")
+
+    kind: Final = "tick"
+    latency_key: Final = "tick_ms"
+
+    def __init__(
+        self,
+        symbol: str | None,
+        bar_id: Any,
+        said: tuple[tuple[str, Any], ...],
+        attrs: Mapping[str, Any] | None,
+        engine: Engine | None,
+    ) -> None:
+        self.label = "tick"
+        self.attrs = _pairs(attrs) if attrs else ()
+        self.engine = engine
+        self.template = None
+        self.symbol = symbol
+        self.bar_id = bar_id
+        self.said = said
+
+    def __enter__(self) -> Tick:
+        parent = get_context()
+        try:
+            live = self.open(parent)
+        except Exception as error:
+            for engine in ENGINES[-1:]:
+                engine.faults.error("tick", error)
+            return INERT
+        tick = live.tick
+        if tick.engine is not None:
+            set_context(live)
+            live.t0 = tick.now()
+        return tick
+
+    def open(self, parent: Any) -> Live:
+        """Start a turn; inside another one it belongs to that one's trace."""
+        above = parent if parent.__class__ is Live else live_in(parent)
+        engine = self.engine
+        if engine is None:
+            if not ENGINES:
+                return INERT.root
+            engine = ENGINES[-1] if above is None or above.tick.engine not in ENGINES else above.tick.engine
+        elif engine not in ENGINES:  # shut down, or in a forked child
+            return INERT.root
+        assert engine is not None
+        symbol = self.symbol
+        if symbol is None:
+            cells = engine.ambient.cells
+        else:
+            if symbol.__class__ is not str:
+                symbol = str(plain(symbol))
+            known = engine.cells.knows(symbol)
+            cells = known if known is not None else engine.cells.of(symbol, engine.line({"s": symbol})[5:-1])
+        live = _root(self, engine, parent, above, cells)
+        tick = live.tick
+        tick.symbol = symbol
+        tick.bar_id = self.bar_id
+        tick.attrs = self.said + self.attrs if self.attrs else self.said
+        return live
+
+
+def _root(site: Site, engine: Engine, parent: Any, above: Live | None, cells: Any) -> Live:
+    """A tick with its root stage. `above`: the stage of ours that it runs in or was started from, if any."""
+    tick = blank(engine, cells)
+    live = Live()
+    live.stage = site
+    live.parent = parent
+    live.tick = tick
+    live.t1 = 0
+    live.more = None
+    tick.root = live
+    tick.spans = [live]
+    if above is not None:
+        _inherit(tick, live, above)
+    elif parent:  # an empty context, the usual case, has no span to be a child of
+        upstream = foreign_span(parent)
+        if upstream is not None:
+            tick.upstream = upstream
+            tick.trace_id = upstream.trace_id
+            if upstream.trace_flags.sampled:
+                tick.keep("upstream")
+    tick.wall_ns = engine.wall()
+    live.t0 = engine.now()
+    return live
+
+
+def _inherit(tick: Tick, live: Live, above: Live) -> None:
+    """A tick inside a running one is its child; one started from a finished one is linked to it."""
+    if above.tick.done:
+        if above.tick.kept:
+            live.extra().links.append((above.get_span_context(), {}))
+        return
+    tick.upstream = above.get_span_context()  # keeps the outer trace too
+    tick.trace_id = tick.upstream.trace_id
+    tick.keep("nested")
+
+
+def _pairs(attrs: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    if not attrs:
+        return ()
+    try:
+        return tuple((str(plain(key)), value) for key, value in attrs.items())
+    except Exception:  # not a mapping: show it all the same
+        return (("attrs", plain(attrs)),)

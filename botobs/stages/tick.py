@@ -1,0 +1,353 @@
+"""One turn of the bot's loop: what it measured, what it signalled, whether its trace is worth keeping."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from opentelemetry.trace import SpanContext, format_trace_id
+
+from botobs.errors import TradingHalted
+
+from .live import Live, describe, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .cells import Cell, SymbolCells
+    from .engine import Engine
+
+__all__ = ["INERT", "LATENCY_KEYS", "MOST_SPANS", "TOTAL", "Tick", "ambient", "blank", "promote"]
+
+#: What each kind of stage is called in a signal's `latency`. A stage of the bot's own is called `<name>_ms`.
+LATENCY_KEYS: Final = {
+    "feature": "feature_calc_ms",
+    "model": "model_inference_ms",
+    "decision": "decision_logic_ms",
+    "risk": "risk_check_ms",
+    "execution": "execution_ms",
+}
+TOTAL: Final = "total_latency_ms"
+
+#: A record's own names: a field of the bot's that is called the same goes under `fields`.
+ENVELOPE: Final = frozenset(
+    {"ts", "schema", "bot", "run_id", "symbol", "bar_id", "trace_id", "latency", "fields"}
+)
+
+MOST_SPANS = 512
+# Durations in records are multiples of 1/1024 ms: such numbers add up exactly, in binary and in decimal alike.
+_GRAIN = 1024
+
+
+class Tick:
+    """What `with botobs.tick(...) as tick:` gives."""
+
+    __slots__ = (
+        "_error", "attrs", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "root", "shared",
+        "signals", "spans", "special", "symbol", "trace_id", "upstream", "wall_ns", "why",
+    )  # fmt: skip
+
+    engine: Engine | None  # None: nothing listens
+    now: Any  # steady nanoseconds
+    cells: SymbolCells
+    symbol: str | None
+    bar_id: Any
+    attrs: tuple[tuple[str, Any], ...]  # what the bot said of this turn, for the span
+    root: Live
+    spans: list[Live]
+    signals: list[tuple[bytes, bytes]] | None
+    folded: dict[str, int] | None
+    why: dict[str, None] | None  # the reasons to keep the trace, in order
+    special: bool  # a stage that ends has more to do than to count itself
+    shared: bool  # stands for all stages outside a tick until one of them needs a tick of its own
+    done: bool
+    kept: bool
+    keeps: bool  # whether traces are kept at all
+    cut: int
+    trace_id: int
+    upstream: SpanContext | None
+    wall_ns: int
+    _error: BaseException | None
+
+    # -- what the bot says ------------------------------------------------------------------------------------------
+
+    def signal(
+        self,
+        *,
+        features: Any = None,
+        model: Any = None,
+        decision: Any = None,
+        source: str | None = None,
+        pred_bps: Any = None,
+        strength: Any = None,
+        confidence: Any = None,
+        cohort: Any = None,
+        **more: Any,
+    ) -> None:
+        """Record what the bot saw and chose. Values are taken now; the line is written when the tick ends.
+
+        Args:
+            features: What the model saw.
+            model: What it said.
+            decision: What the bot decided.
+            source: Which signal it came from.
+            pred_bps: The predicted move in basis points.
+            strength: How strong the signal is.
+            confidence: How sure the model is, 0 to 1.
+            cohort: Any grouping of the bot's own.
+            **more: Anything else; kept as it is.
+
+        Example:
+            >>> import botobs
+            >>> with botobs.tick("BTC-USD") as tick:
+            ...     tick.signal(features={"rsi": 55.1}, decision={"dir": "buy"}, strength=0.7)
+        """
+        engine = self.engine
+        if engine is None:
+            return
+        try:
+            said: dict[str, Any] = {
+                "source": source, "pred_bps": pred_bps, "strength": strength, "confidence": confidence, "cohort": cohort,
+                "features": features, "model": model, "decision": decision,
+            }  # fmt: skip
+            body = {key: value for key, value in said.items() if value is not None}
+            if more:
+                body.update(more if ENVELOPE.isdisjoint(more) else _beside_envelope(more))
+            line = engine.line(body)
+            start = self._envelope(engine)
+            joined = start + b"," + line[1:-1] if body else start
+            if self.done:  # said after the end: nothing more to wait for
+                engine.put("signals", joined + b"}")
+            elif self.signals is None:
+                self.signals = [(joined, b"}")]
+            else:
+                self.signals.append((joined, b"}"))
+        except Exception as error:
+            engine.faults.error("signal", error)
+
+    def keep(self, reason: str = "asked") -> None:
+        """Keep this tick's trace whatever its duration.
+
+        Args:
+            reason: Why; shown on the trace and counted in `botobs_traces_kept_total`.
+        """
+        if self.why is None:
+            self.why = {}
+        if len(self.why) < 8:
+            self.why[reason if reason.__class__ is str else str(reason)[:40]] = None
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Put an attribute on the tick's span."""
+        if self.engine is not None:
+            self.root.set_attribute(key, value)
+
+    @property
+    def id(self) -> str:
+        """The trace id, as records carry it; asking does not make the trace kept."""
+        return format_trace_id(self.own_trace_id()) if self.engine is not None else ""
+
+    # -- ids --------------------------------------------------------------------------------------------------------
+
+    def own_trace_id(self) -> int:
+        """The trace id, made now if there is none yet."""
+        if not self.trace_id and self.engine is not None:
+            self.trace_id = self.engine.ids.trace_id()
+        return self.trace_id
+
+    def hand_out(self) -> int:
+        """The trace id for somebody else's span or request: what they start has to find its parent later."""
+        if self.why is None or "handed_out" not in self.why:
+            self.keep("handed_out")
+        return self.own_trace_id()
+
+    def unix_now(self) -> int:
+        """Now, on the time line of this tick."""
+        return self.wall_ns + self.now() - self.root.t0  # type: ignore[no-any-return]
+
+    # -- what stages say --------------------------------------------------------------------------------------------
+
+    def make_room(self) -> None:
+        """Leave finished stages out of a trace that has too many, after taking their latency."""
+        finished = [live for live in self.spans if live.t1]
+        self.folded = self._latencies(finished)
+        self.spans = [live for live in self.spans if not live.t1]
+        self.cut += len(finished)
+        if self.engine is not None:
+            self.engine.cut += len(finished)
+        if len(self.spans) >= MOST_SPANS:  # all of them still run: more than a trace can show
+            self.cut += len(self.spans)
+            self.spans = []
+
+    def failed(self, live: Live, error: BaseException) -> None:
+        """A stage ended with an exception."""
+        kind = type(error).__name__
+        more = live.extra()
+        if isinstance(error, GeneratorExit):
+            more.outcome = "closed"
+            return
+        if kind == "CancelledError":
+            more.outcome = "cancelled"
+            return
+        halted = isinstance(error, TradingHalted)
+        more.outcome = "halted" if halted else "error"
+        self.keep("halt" if halted else "error")
+        if not self.keeps:
+            return
+        if (
+            self._error is not error
+        ):  # each stage that it passes through tells the type, the innermost the stack
+            self._error = error
+            live.note("exception", describe(error))
+        else:
+            live.note("exception", {"exception.type": kind})
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def close(self, cell: Cell, took: int) -> None:
+        """The turn is over: write its signals and decide whether its trace is kept."""
+        engine = self.engine
+        if engine is None:
+            return
+        self.done = self.special = True
+        self._error = None
+        if self.signals is not None:
+            latency = b',"latency":' + orjson.dumps(self.latency())
+            for start, end in self.signals:
+                engine.put("signals", start + latency + end)
+        if self.keeps:
+            if engine.keep == "all":
+                self.keep("all")
+            else:
+                worth = cell.worth_keeping(took, engine.base_every)
+                if worth is not None:
+                    self.keep(worth)
+            if self.why:
+                self.hand_over()
+                return
+        self.spans = []  # breaks the cycle tick → stage → tick
+
+    def hand_over(self) -> None:
+        """Give the trace to whoever encodes it."""
+        engine = self.engine
+        if engine is None:
+            return
+        self.done = self.kept = True
+        running = [live for live in self.spans if not live.t1]
+        if running:  # they will be sent one by one: fix the ids that tie them to this trace
+            for live in running:
+                live.own_span_id()
+                (live.above() or self.root).own_span_id()
+            self.spans = [live for live in self.spans if live.t1]
+        self.own_trace_id()
+        engine.keep_tick(self, next(iter(self.why or {"asked": None})))
+
+    def latency(self) -> dict[str, float]:
+        """Milliseconds of the tick's outermost stages by kind, and their exact sum."""
+        found = self._latencies(self.spans)
+        total = sum(found.values())
+        result = {key: grains / _GRAIN for key, grains in found.items()}
+        result[TOTAL] = total / _GRAIN
+        return result
+
+    def _latencies(self, spans: list[Live]) -> dict[str, int]:
+        found = dict(self.folded) if self.folded else dict.fromkeys(LATENCY_KEYS.values(), 0)
+        root = self.root
+        for live in spans:
+            if live.t1 and (live.parent is root or live.above() is root):
+                key = live.stage.latency_key
+                took = live.t1 - live.t0 - (live.more.idle_ns if live.more is not None else 0)
+                found[key] = found.get(key, 0) + (took * _GRAIN + 500_000) // 1_000_000
+        return found
+
+    def _envelope(self, engine: Engine) -> bytes:
+        stamp = engine.stamp(self.unix_now())
+        parts = [b'{"ts":"%b",%b' % (stamp.encode(), engine.head)]
+        if self.symbol is not None:
+            parts.append(b',"symbol":' + self.cells.json_symbol)
+        bar = self.bar_id
+        if bar is not None:
+            parts.append(
+                b',"bar_id":%d' % bar
+                if bar.__class__ is int
+                else b',"bar_id":' + engine.line({"bar_id": bar})[10:-1]
+            )
+        if self.keeps:
+            parts.append(b',"trace_id":"%032x"' % self.own_trace_id())
+        return b"".join(parts)
+
+
+def _beside_envelope(more: Mapping[str, Any]) -> dict[str, Any]:
+    """The bot's fields, those that are called as one of the envelope's under `fields`."""
+    kept = {key: value for key, value in more.items() if key not in ENVELOPE}
+    kept["fields"] = {key: value for key, value in more.items() if key in ENVELOPE}
+    return kept
+
+
+def span_attributes(tick: Tick) -> dict[str, Any]:
+    """What a tick's root span says beside what the bot put on it."""
+    found: dict[str, Any] = {}
+    if tick.symbol is not None:
+        found["symbol"] = tick.symbol
+    if tick.bar_id is not None:
+        found["bar_id"] = plain(tick.bar_id)
+    for key, value in tick.attrs:
+        found[key] = plain(value)
+    return found
+
+
+def blank(engine: Engine | None, cells: Any) -> Tick:
+    """A tick about nothing yet; its root and its time are the caller's to set."""
+    tick = Tick()
+    tick.engine = engine
+    tick.cells = cells
+    tick.symbol = tick.bar_id = tick.signals = tick.folded = tick.why = tick.upstream = tick._error = None
+    tick.attrs = ()
+    tick.special = True
+    tick.done = tick.kept = tick.shared = False
+    tick.cut = tick.trace_id = 0
+    if engine is not None:
+        tick.now = engine.now
+        tick.keeps = engine.keep != "none"
+    return tick
+
+
+def ambient(engine: Engine, cells: SymbolCells) -> Tick:
+    """What stages outside a tick share until one of them needs a trace of its own: most never do."""
+    tick = blank(engine, cells)
+    tick.shared = tick.done = True
+    tick.special = tick.keeps or cells.raw
+    tick.root = INERT.root
+    tick.spans = []
+    tick.wall_ns = 0
+    return tick
+
+
+def promote(live: Live) -> Tick:
+    """Give a stage outside a tick a turn of its own."""
+    engine = live.tick.engine
+    tick = blank(engine, live.tick.cells)
+    tick.root = live
+    tick.spans = [live]
+    tick.wall_ns = 0 if engine is None else engine.wall() - (engine.now() - live.t0)
+    live.tick = tick
+    return tick
+
+
+def _inert() -> Tick:
+    tick = blank(None, None)
+    tick.now = int
+    tick.spans = []
+    tick.done = True
+    tick.keeps = False
+    tick.wall_ns = 0
+    live = Live()
+    live.stage = live.more = None
+    live.parent = {}
+    live.tick = tick
+    live.t0, live.t1, live.sid = 0, 1, b""
+    tick.root = live
+    return tick
+
+
+#: The tick of a bot that nobody observes.
+INERT: Final = _inert()

@@ -1,0 +1,1 @@
+"""JSONL streams: encode, redact, append, rotate, archive, repair, read and follow."""

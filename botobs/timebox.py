@@ -1,0 +1,213 @@
+"""Call somebody else's function and get on with it, whatever the function does.
+
+`call` runs the function on a daemon thread of a small pool and waits for a limited time. What it raises is
+caught; if it hangs it is given up: its thread is left to it, and the next call gets another. Threads cannot
+be killed, so the number of those given up is bounded; one whose function comes back rejoins the pool.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, TypeVarTuple
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Outcome", "Pool", "call"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_IDLE_KEPT = 4  # as many calls at once are rare; more threads end when their call does
+_DEEPEST = 8  # a call within a call within a call ...: from here on inline, under the limit of the outer ones
+
+
+@attrs.frozen
+class Outcome(Generic[T]):
+    """How a call ended.
+
+    Attributes:
+        state: `done`, `failed` (it raised), or `hung` (no end within its limit; it may still be running).
+        value: What it returned.
+        error: What it raised; when hung, a `TimeoutError` that says so.
+        took_s: How long the caller waited, in seconds.
+        began: Whether the function was called at all: not if too many others hang already.
+    """
+
+    state: Literal["done", "failed", "hung"]
+    value: T | None = None
+    error: BaseException | None = None
+    took_s: float = 0.0
+    began: bool = True
+
+
+class _Job:
+    __slots__ = ("args", "context", "depth", "done", "error", "finished", "fn", "given_up", "value")
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], depth: int) -> None:
+        self.fn = fn
+        self.args = args
+        self.depth = depth
+        self.context = contextvars.copy_context()
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.finished = False
+        self.given_up = False
+        # a bare lock is the cheapest bell: held until the job is done
+        self.done = threading.Lock()
+        self.done.acquire()
+
+
+class _Crew:
+    """The threads of one process; a forked child gets a new one."""
+
+    __slots__ = ("abandoned", "idle", "lock")
+
+    def __init__(self) -> None:
+        # re-entrant: a signal handler may call while its own thread is in here
+        self.lock = threading.RLock()
+        self.idle: list[_Worker] = []
+        self.abandoned = 0
+
+
+_here = threading.local()  # .depth: how many calls deep this thread is
+
+
+class _Worker(threading.Thread):
+    def __init__(self, pool: Pool, crew: _Crew) -> None:
+        super().__init__(name="botobs-timebox", daemon=True)
+        self._pool = pool
+        self._crew = crew
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._job: _Job | None = None
+
+    def take(self, job: _Job) -> None:
+        self._job = job
+        self._wake.release()
+
+    def run(self) -> None:
+        staying = True
+        while staying:
+            self._wake.acquire()
+            job, self._job = self._job, None
+            if job is not None:
+                staying = self._do(job)
+            del job  # an idle thread keeps nothing of the bot's alive
+
+    def _do(self, job: _Job) -> bool:
+        _here.depth = job.depth
+        try:
+            job.value = job.context.run(job.fn, *job.args)
+        except BaseException as error:  # SystemExit too: it would end the thread and leave the caller waiting
+            job.error = error
+        crew = self._crew
+        with crew.lock:
+            job.finished = True
+            if job.given_up:
+                crew.abandoned -= 1
+            # the function may have forked: in the child this thread has no place in the new crew
+            staying = len(crew.idle) < _IDLE_KEPT and crew is self._pool.crew
+            if staying:
+                crew.idle.append(self)
+        job.done.release()
+        return staying
+
+
+class Pool:
+    """Threads to run time-limited calls on.
+
+    Args:
+        most_abandoned: How many hanging calls are endured at once; from then on calls are refused as hung.
+    """
+
+    def __init__(self, *, most_abandoned: int = 32) -> None:
+        self._most = most_abandoned
+        self.crew = _Crew()
+        _pools.add(self)
+
+    @property
+    def abandoned(self) -> int:
+        """How many calls hang at the moment."""
+        return self.crew.abandoned
+
+    def call(self, fn: Callable[[*Ts], T], *args: *Ts, limit_s: float) -> Outcome[T]:
+        """Call `fn(*args)` on another thread, in a copy of the caller's context, and wait at most `limit_s`.
+
+        Never raises what `fn` raises. An exception in the waiting itself (Ctrl-C) comes through.
+        """
+        begun = time.perf_counter()
+        depth = getattr(_here, "depth", 0)
+        if depth >= _DEEPEST:
+            return _inline(fn, args, begun)
+        job = _Job(fn, args, depth + 1)
+        crew = self.crew
+        with crew.lock:
+            if crew.abandoned >= self._most:
+                error = TimeoutError(f"not called: {crew.abandoned} earlier calls still hang")
+                return Outcome("hung", None, error, 0.0, began=False)
+            worker = crew.idle.pop() if crew.idle else None
+        if worker is None:
+            worker = _Worker(self, crew)
+            try:
+                worker.start()
+            except RuntimeError:  # no thread to be had: unguarded beats not at all, it may flatten a position
+                return _inline(fn, args, begun)
+        try:
+            worker.take(job)
+            in_time = job.done.acquire(timeout=min(max(limit_s, 0.0), threading.TIMEOUT_MAX))
+        except BaseException:
+            _give_up(crew, job)
+            raise
+        took_s = time.perf_counter() - begun
+        if not in_time and _give_up(crew, job):
+            return Outcome("hung", None, TimeoutError(f"no answer within {limit_s:g} s"), took_s)
+        if job.error is not None:
+            return Outcome("failed", None, job.error, took_s)
+        return Outcome("done", job.value, None, took_s)
+
+
+def _give_up(crew: _Crew, job: _Job) -> bool:
+    with crew.lock:
+        if job.finished:  # in the last moment
+            return False
+        job.given_up = True
+        crew.abandoned += 1
+        return True
+
+
+def _inline(fn: Callable[..., T], args: tuple[Any, ...], begun: float) -> Outcome[T]:
+    try:
+        value = contextvars.copy_context().run(fn, *args)
+    except Exception as error:
+        return Outcome("failed", None, error, time.perf_counter() - begun)
+    return Outcome("done", value, None, time.perf_counter() - begun)
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for pool in list(_pools):
+        pool.crew = _Crew()  # threads do not survive a fork, and the old lock may be held by one of them
+
+
+os.register_at_fork(after_in_child=_forked)
+
+_pool = Pool()
+
+
+def call(fn: Callable[[*Ts], T], *args: *Ts, limit_s: float) -> Outcome[T]:
+    """Call `fn(*args)` on a thread of the process's pool; see `Pool.call`.
+
+    Example:
+        >>> call(divmod, 7, 2, limit_s=1.0).value
+        (3, 1)
+    """
+    return _pool.call(fn, *args, limit_s=limit_s)
