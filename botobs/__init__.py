@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BotobsError",
     "ConfigError",
+    "Observer",
+    "Report",
     "Span",
     "Stage",
     "Tick",
@@ -129,3 +131,16 @@ def _running() -> Observer | None:
 
     engine = current_tick().engine
     return running(engine if engine in ENGINES else ENGINES[-1])
+
+
+def __getattr__(name: str) -> Any:
+    """`Observer` and `Report`, whose modules load what only a running observer needs."""
+    if name == "Observer":
+        from botobs.observer import Observer  # noqa: PLC0415  # see above
+
+        return Observer
+    if name == "Report":
+        from botobs.report import Report  # noqa: PLC0415  # see above
+
+        return Report
+    raise AttributeError(f"module 'botobs' has no attribute {name!r}")

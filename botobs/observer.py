@@ -35,7 +35,9 @@ from botobs.stages.cells import BOUNDS_NS, CellTable
 from botobs.stages.engine import ENGINES, Engine
 from botobs.stages.ids import Ids
 from botobs.stages.verbs import StageVerbs, current_tick
-from botobs.streams import Disk, Redactor, StreamStore
+from botobs.streams.disk import Disk
+from botobs.streams.redact import Redactor
+from botobs.streams.store import StreamStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +95,7 @@ class Observer(StageVerbs):
         self.previous_run: PreviousRun | None = None if self._data_dir is None else self._data_dir.previous
         self._redactor = Redactor(settings.redact)
         self._store = StreamStore(
-            None if self._data_dir is None else self._data_dir.logs,
+            None if self._data_dir is None else self._data_dir.path,
             queue_size=settings.queue_size,
             rotate_bytes=settings.rotate_bytes,
             rotate_ns=int(settings.rotate_days * _DAY_NS),
@@ -184,10 +186,10 @@ class Observer(StageVerbs):
             undo.callback(self._otlp.close, time.monotonic())
             if settings.tracer_provider is not None:
                 self._encode = self._provider_spans = ProviderSpans(
-                    settings.tracer_provider, engine, botobs.__version__, self._redactor.hides
+                    settings.tracer_provider, engine, botobs.__version__, self._redactor._is_secret
                 )
             elif self._otlp.sender is not None:
-                self._encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor.hides)
+                self._encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor._is_secret)
         if self._encode is None:
             engine.export = _let_go  # nobody to send them to
         elif settings.keep_traces == "all" and isinstance(self._encode, SpanEncoder):
@@ -198,9 +200,10 @@ class Observer(StageVerbs):
     ) -> None:
         """Metrics and where they can be read."""
         readings = SelfReadings(
-            dropped=lambda: self.faults.drops,
+            # series that exist from the start, so that the first drop or error is an increase
+            dropped=lambda: {"signals": 0, "spans": 0, **self.faults.drops},
             queue_depth=lambda: self._store.pending + self.bus.depth + len(self._own.kept),
-            errors=lambda: self.faults.errors,
+            errors=lambda: {"stage": 0, "signal": 0, "event": 0, **self.faults.errors},
             overhead=lambda: self._overhead.ratio,
             kept=lambda: dict(self._own.kept_by),
             folded=lambda: self._cells.overflow,

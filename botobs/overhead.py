@@ -47,7 +47,7 @@ class Overhead:
         """
         now = time.monotonic()
         then, stages_then, background_then = self._last
-        if now - then < _EVERY_S:
+        if now - then < (_EVERY_S if self.ratio is not None else 1.0):
             return
         stages = sum(sum(cell.counts) for cell in self._cells.all())
         spent = (stages - stages_then) * self._stage_ns + (background_ns - background_then)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botobs import bus as bus_module
+from botobs import timebox
 from botobs.background import Backlog, Entry
 from botobs.bus import Bus
 from botobs.events import Event, Importance, Recorded, RunStarted
@@ -233,6 +234,51 @@ def test_an_immediate_one_that_hangs_delays_the_bot_once(make, faults, gate):
     assert entered == [1, 200]  # it is back, in the background
 
 
+def test_one_that_hung_meanwhile_gets_the_outer_event_in_the_background(make, faults, gate):
+    bus, entered = make(), []
+
+    def nests(event):
+        if event.n == 1:
+            bus.publish(number(2))
+
+    def hangs(event):
+        entered.append((event.n, threading.current_thread().name))
+        if event.n == 2:
+            gate.wait(LONG)
+
+    bus.subscribe(Number, nests, immediate=True, _trusted=True)
+    bus.subscribe(Number, hangs, immediate=True, limit_s=0.02)
+    bus.publish(number(1))
+    assert bus.flush(deadline())
+    assert entered == [(2, "botobs-timebox")]
+    assert dict(faults.drops) == {"bus:hangs": 1}
+
+
+def test_one_that_ends_just_at_its_limit_is_not_taken_for_stuck(make):
+    bus, calls = make(), 0
+
+    def quick(_):
+        nonlocal calls
+        calls += 1
+
+    for n in range(1500):
+        subscription = bus.subscribe(Number, quick, immediate=True, limit_s=n % 100 * 1e-6)
+        bus.publish(number(n))
+        until(lambda: not bus.hung)
+        subscription.cancel()
+    assert calls == 1500
+
+
+def test_an_immediate_one_that_cannot_be_guarded_is_called_in_the_background(make, faults, monkeypatch):
+    monkeypatch.setattr(timebox, "_pool", timebox.Pool(most_abandoned=0))
+    bus, got = make(), []
+    bus.subscribe(Number, lambda _: got.append(threading.current_thread().name), immediate=True)
+    bus.publish(number(1))
+    assert bus.flush(deadline())
+    assert got == ["botobs-bus"]
+    assert dict(faults.errors) == {"bus:<lambda>": 1}
+
+
 def test_nested_publishes_are_immediate_at_once_and_in_order_in_the_background(bus):
     immediate, background = [], []
 
@@ -346,6 +392,7 @@ def test_a_hanging_subscriber_is_left_behind_and_nobody_else_notices(make, fault
         entered.append(event.n)
         if event.n == 5:
             gate.wait(LONG)
+            raise ValueError("too late to matter")
 
     bus.subscribe(Number, lambda event: before.append(event.n))
     bus.subscribe(Number, hangs)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
     from datetime import timedelta
     from decimal import Decimal
 
@@ -32,7 +31,7 @@ class StartSettings(TypedDict, total=False):
     prometheus_port: int | None
     prometheus_host: str
     otlp_endpoint: str | None
-    redact: Iterable[str]
+    redact: list[str] | tuple[str, ...] | set[str] | frozenset[str] | str
     strict: bool
     clock: Any
     tracer_provider: TracerProvider | None
@@ -47,7 +46,7 @@ class StartSettings(TypedDict, total=False):
     max_position_age: str | float | timedelta | None
     sharpe_bucket: Literal["day", "hour"]
     days_per_year: float
-    kill_switch: Iterable[Any] | None
+    kill_switch: list[Any] | tuple[Any, ...] | None
     health_every: int
     slack_webhook_url: str | None
     redis_url: str | None

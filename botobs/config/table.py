@@ -134,9 +134,9 @@ class Settings:
         "Where `/metrics` and `/health` listen.",
     )
     otlp_endpoint: str | None = _row(
-        values.url("http", "https"),
+        values.url("http", "https", "grpc"),
         None,
-        "a URL such as `http://localhost:4318` or `None`",
+        "a URL such as `http://localhost:4318` or `grpc://localhost:4317`, or `None`",
         "OpenTelemetry collector for traces and metrics; the standard `OTEL_*` variables are honoured too.",
     )
     redact: tuple[str, ...] = _row(
@@ -249,11 +249,11 @@ class Settings:
         text=False,
         effective=False,
     )
-    health_every: float = _row(
-        values.period,
-        60.0,
-        "a duration such as `60s`, or a number of seconds, above 0",
-        "The bot's health is written at most this often.",
+    health_every: int = _row(
+        values.whole(1, 1_000_000_000),
+        60,
+        "a whole number of calls, at least 1",
+        "A health record goes out at least every so many calls of `health`.",
         effective=False,
     )
     slack_webhook_url: str | None = _row(

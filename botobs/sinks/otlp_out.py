@@ -45,6 +45,7 @@ class OtlpOut:
         self._faults = faults
         self.sender: SpanSender | None = None
         self.push: MetricsPush | None = None
+        target = None
         if transport is None:
             target = resolve("traces", endpoint, os.environ)
             transport = None if target is None else connect(target, "traces")
@@ -52,7 +53,8 @@ class OtlpOut:
             pace = batching(os.environ)
             self.sender = SpanSender(
                 envelope(resource, "botobs", version), transport, faults, queue_spans=pace.queue_spans,
-                batch_spans=pace.batch_spans, delay_s=pace.delay_s, timeout_s=pace.timeout_s,
+                batch_spans=pace.batch_spans, delay_s=pace.delay_s,
+                timeout_s=pace.timeout_s if target is None else min(target.timeout_s, pace.timeout_s),
             )  # fmt: skip
         self._metrics = resolve("metrics", endpoint, os.environ)
         self._pushing = pushing(os.environ)
@@ -65,7 +67,7 @@ class OtlpOut:
     def reader(self, transform: Callable[[MetricsData], MetricsData]) -> PushReader:
         """The reader that collects what is pushed."""
         assert self._metrics is not None
-        exporter = metric_exporter(self._metrics, timeout_s=self._metrics.timeout_s)
+        exporter = metric_exporter(self._metrics, timeout_s=min(self._metrics.timeout_s, self._pushing.timeout_s))
         reader = PushReader(exporter, transform)
         self.push = MetricsPush(
             reader,

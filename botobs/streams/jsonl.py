@@ -203,17 +203,20 @@ class JsonlFile:
                 if wrote <= 0:
                     raise OSError(f"nothing could be written to {self.path}")
                 done += wrote
+            self._size += done
         except BaseException:
             # even with nothing counted as written: an interrupted call may have left a part
             self._broken = True
             with contextlib.suppress(OSError):
-                self._cut(self._fd)
+                self._cut(self._fd, done)
             raise
-        self._size += done
 
-    def _cut(self, fd: int) -> None:
+    def _cut(self, fd: int, part: int = 0) -> None:
         """Cut the file back to the last line that was confirmed; never lengthen it."""
-        if self._disk.size(fd) > self._size:
+        size = self._disk.size(fd)
+        if size < self._size:  # somebody cut it meanwhile, and `part` bytes of ours came after that
+            self._size = size - min(part, size)
+        if size > self._size:
             self._disk.truncate(fd, self._size)
         self._broken = False
 

@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from botobs.streams.disk import make_folder
-from botobs.streams.names import ARCHIVE, compact
+from botobs.streams.names import compact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,11 +71,6 @@ def repair(path: Path, stream: str, *, folder: Path, clock: Clock, disk: Disk) -
         os.close(fd)
 
 
-def archive_folder(logs: Path) -> Path:
-    """Where rotated files and broken bytes go."""
-    return logs / ARCHIVE
-
-
 def _whole_size(fd: int, size: int) -> int:
     """Where the last whole line ends. A last line with zero bytes in it, left by a machine's crash, is not whole."""
     end = size
@@ -124,8 +119,9 @@ def _append(path: Path, data: bytes, disk: Disk) -> None:
 
 def _set_aside(fd: int, start: int, end: int, base: Path, disk: Disk) -> Path:
     make_folder(base.parent)
-    names = (f"{base}{f'-{turn}' if turn else ''}.torn" for turn in itertools.count())
-    where = base.parent / next(name for name in names if not os.path.exists(name))  # noqa: PTH110 - text is at hand
+    turns = ("" if turn == 0 else f"-{turn}" for turn in itertools.count())
+    names = (base.with_name(f"{base.name}{turn}.torn") for turn in turns)
+    where = next(name for name in names if not name.exists())
     out = disk.open_append(where)
     try:
         at = start

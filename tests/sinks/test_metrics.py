@@ -9,7 +9,13 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import Histogram, MeterProvider, ObservableCounter
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader, MetricReader
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    InMemoryMetricReader,
+    MetricReader,
+    MetricsData,
+    ResourceMetrics,
+)
 from opentelemetry.sdk.resources import Resource
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -207,6 +213,16 @@ def test_deltas_for_the_reader_that_prefers_them(sink):
     assert (second.count, sum(second.bucket_counts), second.sum) == (2, 2, 0.004)
     assert STAGE not in pushed[0].metrics()
     assert page(one)[STAGE + "_count", ("stage", "risk"), ("symbol", "X")] == 3
+
+
+def test_what_cannot_be_told_is_told_later(sink):
+    table = CellTable()
+    observe(table, "risk", "X", 5)
+    transform = sink(table).stages.transform(delta=True)
+    assert transform(MetricsData([])) == MetricsData([])
+    nothing = MetricsData([ResourceMetrics(Resource({}), [], "")])
+    assert stage_points(flat(transform(nothing)))["risk", "X"].count == 1
+    assert transform(nothing) == nothing
 
 
 def test_the_environment_says_which_temporality(sink, monkeypatch):
@@ -428,8 +444,8 @@ def test_close_counts_what_fails_in_a_reader(sink):
 
     faults = Faults()
     one = sink(push=Stuck, faults=faults)
-    one.close(1)
-    one.close(1)
+    assert one.close(1) is False
+    assert one.close(1) is True
     assert faults.errors == {"metrics.close": 1}
 
 

@@ -26,6 +26,7 @@ from botobs.clock import SystemClock
 from botobs.faults import Faults
 from botobs.sinks.metrics import CATALOGUE, MetricsSink, PrometheusReader, Row, SelfReadings
 from botobs.sinks.metrics.exposition import OPEN_METRICS, PLAIN_TEXT, negotiate
+from botobs.sinks.metrics.pace import Pace
 from botobs.stages.cells import BOUNDS_NS, CellTable
 
 ASK_OPEN = "application/openmetrics-text;version=1.0.0"
@@ -248,6 +249,18 @@ def test_a_long_page_rests_on_its_way(monkeypatch):
     )  # at the very least once in each millisecond of work
     assert all(0 < rest < 0.001 for rest in rests)
     sink.close(1)
+
+
+def test_a_busy_bot_cannot_keep_a_page_from_its_end(monkeypatch):
+    monkeypatch.setattr("botobs.sinks.metrics.pace._STRETCH_NS", 0)
+    monkeypatch.setattr("botobs.sinks.metrics.pace._MOST_REST_NS", 5_000_000)
+    naps, sleep = [], time.sleep
+    # each rest as long as under a thread that never lets go of the interpreter
+    monkeypatch.setattr(time, "sleep", lambda seconds: (naps.append(seconds), sleep(0.001)))
+    pace = Pace()
+    for _ in range(1000):
+        pace()
+    assert 1 <= len(naps) <= 5
 
 
 def test_a_scrape_costs_a_small_part_of_the_official_one():

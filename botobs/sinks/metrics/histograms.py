@@ -165,8 +165,10 @@ class StageTransform:
 
     def __call__(self, data: MetricsData) -> MetricsData:
         """`data` with the stage histogram; `data` itself is left as it is."""
+        if not data.resource_metrics:
+            return data  # the SDK is switched off; asked later, the same points are still to be told
         points = self._points()
-        if not points or not data.resource_metrics:
+        if not points:
             return data
         temporality = AggregationTemporality.DELTA if self.delta else AggregationTemporality.CUMULATIVE
         metric = Metric(

@@ -189,14 +189,20 @@ class MetricsSink:
         self._abouts.clear()
         self._raw = None
 
-    def close(self, timeout: float) -> None:
-        """End the own provider and its readers; fall silent on the user's own."""
+    def close(self, timeout: float) -> bool:
+        """End the own provider and its readers within `timeout` seconds; fall silent on the user's own.
+
+        Returns:
+            Whether every reader ended well.
+        """
         for found in self._abouts:
             found.leave(self._readings)
         self._abouts.clear()
-        if self.provider is not None:
-            provider, self.provider = self.provider, None
-            try:
+        provider, self.provider = self.provider, None
+        try:
+            if provider is not None:
                 provider.shutdown(timeout_millis=max(timeout, 0.001) * 1000)
-            except Exception as error:
-                self._faults.error("metrics.close", error)
+        except Exception as error:
+            self._faults.error("metrics.close", error)
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""Benchmarks of botobs: `python -m bench`. How to read them: docs/performance.md."""

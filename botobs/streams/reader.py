@@ -1,0 +1,362 @@
+"""Reads streams back: by time, by count, and as they grow; across archives, and beside a running writer."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import time
+from collections import deque
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from botobs.clock import epoch_ns, rfc3339
+from botobs.streams.names import ARCHIVE, PATHS, Archived, stream_name, stream_path
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterator
+
+__all__ = ["StreamReader"]
+
+_BLOCK = 65_536
+_POLL_S = 0.2
+_TRIES = 100  # rotations that may happen while one listing is made
+# Threads hand in records slightly out of order, and clocks are set: a file may hold records from this much before
+# its first one, and its successor's first may be this much earlier than its own last.
+_SLACK_NS = 300 * 1_000_000_000
+
+Record = dict[str, Any]
+
+
+class _Files(NamedTuple):
+    """The files of a stream at one moment: none missing, none twice."""
+
+    archived: list[tuple[Archived, Path]]
+    live: int | None  # an open descriptor
+
+
+class StreamReader:
+    """Reads what a `StreamStore` writes, in any process, while it writes.
+
+    Args:
+        data_dir: Where the bot keeps its data.
+
+    Attributes:
+        skipped: Lines that were no records, so far.
+    """
+
+    def __init__(self, data_dir: str | os.PathLike[str]) -> None:
+        self.skipped = 0
+        self._logs = Path(data_dir) / "logs"
+
+    def streams(self) -> list[str]:
+        """The names of the streams that have records, or had."""
+        live = {path.stem for path in self._logs.glob("*.jsonl")}
+        nested = {name for name, path in PATHS.items() if (self._logs / path).exists()}
+        archived = {name.stream for name, _ in self._archived()}
+        return sorted(live | nested | archived)
+
+    def read(
+        self,
+        stream: str,
+        start: dt.datetime | str | float | None = None,
+        end: dt.datetime | str | float | None = None,
+    ) -> Iterator[Record]:
+        """The records made from `start` up to, not including, `end`, in the order they were written.
+
+        Only archives that can hold such records are opened. With either bound, records without a time are left out.
+
+        Args:
+            stream: Which stream.
+            start: An aware datetime, RFC 3339 text, or seconds since 1970; None is the beginning.
+            end: As `start`; None is now.
+
+        Example:
+            ```python
+            for record in StreamReader("data").read("signals", "2026-01-02T00:00:00Z"):
+                print(record["symbol"])
+            ```
+        """
+        window = _Window(
+            None if start is None else epoch_ns(start), None if end is None else epoch_ns(end)
+        )
+        return self._read(stream_name(stream), window)
+
+    def latest(self, stream: str, n: int) -> list[Record]:
+        """The last `n` records, oldest first."""
+        found: deque[Record] = deque()
+        with self._files(stream_name(stream)) as files:
+            backwards = self._lines_backwards(files)
+            while len(found) < n:
+                line = next(backwards, None)
+                if line is None:
+                    break
+                record = self._record(line)
+                if record is not None:
+                    found.appendleft(record)
+        return list(found)
+
+    def follow(
+        self,
+        stream: str,
+        *,
+        from_start: bool = False,
+        stop: Callable[[], bool],
+        wait: Callable[[float], object] = time.sleep,
+    ) -> Iterator[Record]:
+        """Records as they are written, each once, across rotations.
+
+        Args:
+            stream: Which stream.
+            from_start: Begin with what is there already, archives included.
+            stop: Asked again and again; once true, what has been written until then is still delivered.
+            wait: Lets the given number of seconds pass.
+        """
+        return self._follow(stream_name(stream), from_start=from_start, stop=stop, wait=wait)
+
+    # --- by time
+
+    def _read(self, stream: str, window: _Window) -> Iterator[Record]:
+        with self._files(stream) as files:
+            starts = [name.start_ns for name, _ in files.archived]
+            for index, (name, path) in enumerate(files.archived):
+                after = starts[index + 1] if index + 1 < len(starts) else None
+                if window.may_overlap(name.start_ns, after):
+                    yield from self._chosen(_lines_of_file(path), window)
+            if files.live is not None:
+                yield from self._chosen(_whole_lines(files.live), window)
+
+    def _chosen(self, lines: Iterator[bytes], window: _Window) -> Iterator[Record]:
+        for line in lines:
+            record = self._record(line)
+            if record is not None and window.holds(record):
+                yield record
+
+    # --- by count
+
+    def _lines_backwards(self, files: _Files) -> Iterator[bytes]:
+        if files.live is not None:
+            yield from _lines_backwards(files.live)
+        for _, path in reversed(files.archived):
+            yield from reversed(list(_lines_of_file(path)))
+
+    # --- as it grows
+
+    def _follow(
+        self, stream: str, *, from_start: bool, stop: Callable[[], bool], wait: Callable[[float], object]
+    ) -> Iterator[Record]:
+        live: int | None = None
+        at = 0
+        try:
+            with self._files(stream) as files:
+                known = {name for name, _ in files.archived}
+                live = None if files.live is None else os.dup(files.live)
+                if from_start:
+                    for _, path in files.archived:
+                        yield from self._records(_lines_of_file(path))
+                elif live is not None:
+                    at = _last_line_end(live)
+            while True:
+                last = stop()
+                while True:
+                    moved = self._moved(stream, live)
+                    if live is not None:
+                        at = min(at, os.fstat(live).st_size)  # somebody emptied it
+                        for line in _whole_lines(live, at):
+                            at += len(line)
+                            record = self._record(line)
+                            if record is not None:
+                                yield record
+                    if not moved:
+                        break
+                    with self._files(stream) as files:
+                        fresh = [entry for entry in files.archived if entry[0] not in known]
+                        known |= {name for name, _ in fresh}
+                        mine = _find(live, fresh)
+                        if live is not None:
+                            os.close(live)
+                        live, at = None, 0
+                        live = None if files.live is None else os.dup(files.live)
+                        for name, path in fresh:
+                            if name != mine:
+                                yield from self._records(_lines_of_file(path))
+                if last:
+                    return
+                wait(_POLL_S)
+        finally:
+            if live is not None:
+                os.close(live)
+
+    def _moved(self, stream: str, live: int | None) -> bool:
+        """Whether the live file is another one than `live` by now, which then grows no more."""
+        try:
+            now = stream_path(self._logs, stream).stat()
+        except OSError:
+            return live is not None
+        if live is None:
+            return True
+        then = os.fstat(live)
+        return (now.st_dev, now.st_ino) != (then.st_dev, then.st_ino)
+
+    # --- files
+
+    def _archived(self) -> list[tuple[Archived, Path]]:
+        """All archived files, in order; of two forms of one file the compressed one, which is complete."""
+        found: dict[Archived, Path] = {}
+        for path in (self._logs / ARCHIVE).glob("*.jsonl*"):
+            name = Archived.parse(path.name)
+            if name is not None and (path.suffix == ".gz" or name not in found):
+                found[name] = path
+        return sorted(found.items())
+
+    @contextmanager
+    def _files(self, stream: str) -> Iterator[_Files]:
+        """The stream's files at one moment: tried again when a rotation came in between."""
+        path = stream_path(self._logs, stream)
+        live: int | None = None
+        try:
+            for _ in range(_TRIES):
+                try:
+                    live = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    live = None
+                archived = [entry for entry in self._archived() if entry[0].stream == stream]
+                if live is None and not path.exists():
+                    break
+                if live is not None and not self._moved(stream, live):
+                    break
+                if live is not None:
+                    os.close(live)
+                    live = None
+            yield _Files(archived, live)
+        finally:
+            if live is not None:
+                os.close(live)
+
+    def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
+        for line in lines:
+            record = self._record(line)
+            if record is not None:
+                yield record
+
+    def _record(self, line: bytes) -> Record | None:
+        try:
+            record = orjson.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            return record
+        self.skipped += 1
+        return None
+
+
+class _Window:
+    """From when until when; either may be open."""
+
+    def __init__(self, start: int | None, end: int | None) -> None:
+        self._start = start
+        self._end = end
+        # records made by botobs compare as text; microseconds are all they have
+        self._first = "" if start is None else rfc3339(start + 999)
+        self._last = "~" if end is None else rfc3339(end + 999)
+
+    def may_overlap(self, first: int, after: int | None) -> bool:
+        """Whether a file that begins at `first`, and whose successor begins at `after`, can hold such records."""
+        if self._end is not None and first - _SLACK_NS >= self._end:
+            return False
+        return self._start is None or after is None or after + _SLACK_NS >= self._start
+
+    def holds(self, record: Record) -> bool:
+        """Whether the record was made in the window."""
+        if self._start is None and self._end is None:
+            return True
+        ts = record.get("ts")
+        if isinstance(ts, str) and len(ts) == len("2026-01-02T03:04:05.000001Z") and ts[-1] == "Z":
+            return self._first <= ts < self._last
+        try:
+            made = epoch_ns(ts)
+        except (TypeError, ValueError, OverflowError):
+            return False
+        return (self._start is None or self._start <= made) and (self._end is None or made < self._end)
+
+
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """Open an archived file, which may be compressed between the listing and now."""
+    if path.suffix != ".gz":
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            path = path.with_name(f"{path.name}.gz")
+    return gzip.open(path, "rb")
+
+
+def _lines_of_file(path: Path) -> Iterator[bytes]:
+    try:
+        file = _open(path)
+    except FileNotFoundError:  # somebody tidied up
+        return
+    with file:
+        try:
+            yield from file
+        except (EOFError, gzip.BadGzipFile, OSError):  # damaged: what came before the damage was read
+            return
+
+
+def _whole_lines(fd: int, at: int = 0) -> Iterator[bytes]:
+    """The lines from `at` to the end, each with its line end; a last one without is not whole as yet."""
+    rest = b""
+    while block := os.pread(fd, _BLOCK, at + len(rest)):
+        *lines, rest_after = (rest + block).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
+            at += len(line) + 1
+        rest = rest_after
+
+
+def _last_line_end(fd: int) -> int:
+    end = os.fstat(fd).st_size
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _lines_backwards(fd: int) -> Iterator[bytes]:
+    """The whole lines of a file, last one first, read in blocks from the end."""
+    at = _last_line_end(fd)
+    rest = b""
+    while at > 0:
+        start = max(0, at - _BLOCK)
+        first, *lines = (os.pread(fd, at - start, start) + rest).split(b"\n")
+        at, rest = start, first
+        if lines and not lines[-1]:  # behind the last line end of all
+            lines.pop()
+        yield from reversed(lines)
+        rest = first if not lines and not first else first
+    if rest:
+        yield rest
+
+
+def _find(live: int | None, fresh: list[tuple[Archived, Path]]) -> Archived | None:
+    """Which of the new archives is the live file that was followed until now."""
+    if live is None:
+        return None
+    then = os.fstat(live)
+    head = os.pread(live, _BLOCK, 0)
+    for name, path in fresh:
+        try:
+            with closing(_open(path)) as file:
+                now = os.fstat(file.fileno())
+                if (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino):
+                    return name
+                if file.read(len(head)) == head and _plain_size(file) == then.st_size:
+                    return name
+        except (OSError, EOFError):
+            continue
+    return None

@@ -1,0 +1,444 @@
+"""All streams of one observer: bounded queues in front, whole lines on disk behind.
+
+The hot path only appends to a deque. The drainer writes in slices; `write_now` and `flush` write on the caller's
+thread. Whoever writes a stream holds its lane's lock, so lines keep their order.
+
+The queue's counters are changed without a lock: under the GIL `self._count += 1` is not interrupted. Whatever
+drift there might be ends whenever the queue is empty.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from botobs.streams.archive import ArchiveFolder
+from botobs.streams.jsonl import JsonlFile
+from botobs.streams.names import ARCHIVE, IMPORTANCE, NORMAL, OTHER, PATHS, stream_name, stream_path
+from botobs.streams.torn import Repair, repair
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from botobs.clock import Clock
+    from botobs.faults import Faults
+    from botobs.streams.disk import Disk
+
+__all__ = ["StreamStore"]
+
+_QUEUE_BYTES = 64 << 20
+_BATCH_LINES = 128
+_BATCH_BYTES = 65_536
+_MOST_USER_STREAMS = 64
+_MOST_ALIASES = 1024
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+_NOTHING = -1  # a limit that no queue is below
+
+
+class _Lane:
+    """One stream: its queue, its file, and who is writing it."""
+
+    __slots__ = (
+        "busy",
+        "byte_limit",
+        "file",
+        "held",
+        "held_lines",
+        "limit",
+        "lock",
+        "lost",
+        "name",
+        "push",
+        "queue",
+        "reported",
+        "retry_at",
+        "share",
+        "wait",
+        "written",
+    )
+
+    def __init__(self, name: str, file: JsonlFile | None) -> None:
+        self.name = name
+        self.file = file
+        self.share = IMPORTANCE.get(name, NORMAL)
+        self.limit = self.byte_limit = _NOTHING
+        self.queue: deque[bytes] = deque()
+        self.push = self.queue.append
+        self.lock = threading.RLock()
+        self.busy = False  # somebody is in the middle of a step; perhaps this very thread, beneath a signal handler
+        self.held = b""  # lines that are being written, or could not be
+        self.held_lines = 0
+        self.wait = 0.0
+        self.retry_at = 0.0
+        self.written = 0
+        self.lost = 0  # grows on any thread; `reported` follows it
+        self.reported = 0
+
+    @property
+    def pending(self) -> int:
+        return len(self.queue) + self.held_lines
+
+
+class StreamStore:
+    """Takes lines for streams and brings them to disk.
+
+    Args:
+        root: The `data_dir`; None counts lines and throws them away.
+        queue_size: How many lines may wait, over all streams.
+        rotate_bytes: Size at which a stream's file is rotated.
+        rotate_ns: Age at which it is.
+        clock: Tells the age.
+        disk: The way to the operating system.
+        faults: Gets what fails and what is dropped.
+        synchronous: A full queue makes the caller write instead of dropping, for backtests.
+    """
+
+    def __init__(
+        self,
+        root: Path | None,
+        *,
+        queue_size: int,
+        rotate_bytes: int,
+        rotate_ns: int,
+        clock: Clock,
+        disk: Disk,
+        faults: Faults,
+        synchronous: bool = False,
+    ) -> None:
+        self._queue_size = max(1, queue_size)
+        self._rotate_bytes = rotate_bytes
+        self._rotate_ns = rotate_ns
+        self._clock = clock
+        self._disk = disk
+        self._faults = faults
+        self._synchronous = synchronous
+        self._count = 0
+        self._bytes = 0
+        self._closed = False
+        self._losses = False  # some lane has lost lines that are not reported yet
+        self._turn = 0
+        self._lanes: list[_Lane] = []
+        self._by_name: dict[str, _Lane] = {}
+        self._aliases: dict[str, _Lane] = {}
+        self._making = threading.Lock()
+        self._telling = threading.Lock()
+        self._found: list[Repair] = []
+        self._logs = None if root is None else root / "logs"
+        self._archive = None if self._logs is None else ArchiveFolder(self._logs / ARCHIVE, faults)
+        self._mend()
+
+    # --- in
+
+    def put(self, stream: str, line: bytes) -> None:
+        """Queue a line, without its line end. Never waits for the disk, unless the store is synchronous."""
+        try:
+            lane = self._aliases[stream]
+        except (KeyError, TypeError):
+            lane = self._lane(stream)
+        if self._count >= lane.limit or self._bytes >= lane.byte_limit:
+            self._full(lane, line)
+            return
+        size = len(line)
+        lane.push(line)
+        self._count += 1
+        self._bytes += size
+
+    def write_now(self, stream: str, line: bytes) -> bool:
+        """Write a line, after what is queued for its stream, before returning.
+
+        False if that failed: then the line waits in the queue as any other, or was dropped and counted.
+        """
+        lane = self._lane(stream)
+        if self._closed or lane.file is None:
+            self.put(stream, line)
+            return not self._closed
+        with _Held(lane, None) as mine:
+            if self._count >= self._queue_size and not (mine and self._empty(lane)):
+                self._lose(lane, 1)
+                return False
+            size = len(line)
+            lane.push(line)
+            self._count += 1
+            self._bytes += size
+            return mine and self._empty(lane)
+
+    # --- out
+
+    def drain(self, budget_ns: int) -> bool:
+        """Write for about `budget_ns`, in turns over the streams; True if more could be written at once.
+
+        Streams whose disk failed are left alone until their time to retry has come.
+        """
+        if self._losses:
+            self._tell()
+        lanes, started, idle = self._lanes, time.perf_counter_ns(), 0
+        while idle < len(lanes):
+            self._turn = (self._turn + 1) % len(lanes)
+            lane = lanes[self._turn]
+            if not (lane.queue or lane.held) or (lane.wait and time.monotonic() < lane.retry_at):
+                idle += 1
+                continue
+            wrote = False
+            with _Held(lane, 0.0) as mine:
+                if mine:
+                    wrote = self._step(lane)
+            idle = 0 if wrote else idle + 1
+            if time.perf_counter_ns() - started >= budget_ns:
+                return any(lane.queue and not lane.wait for lane in lanes)
+        if self._count and not self.pending:
+            self._count = self._bytes = 0
+        return False
+
+    def flush(self, deadline_monotonic: float, *, sync: bool) -> bool:
+        """Write what was queued before the call, and with `sync` bring it past the operating system too.
+
+        Any thread may call it. False if something could not be written until the deadline (`time.monotonic`).
+        """
+        done = True
+        for lane in list(self._lanes):
+            with _Held(lane, deadline_monotonic) as mine:
+                if not mine:
+                    done = done and not lane.pending and not sync
+                    continue
+                done = self._empty(lane, deadline_monotonic) and done
+                if sync and lane.file is not None:
+                    done = lane.file.sync() and done
+        if self._losses:
+            self._tell()
+        return done
+
+    def close(self, deadline: float) -> bool:
+        """Write and sync what waits, then close; False if something was left when the deadline came.
+
+        Lines that could not be written are counted as dropped.
+        """
+        if self._closed:
+            return True
+        done = self.flush(deadline, sync=True)
+        self._closed = True
+        for lane in list(self._lanes):
+            lane.limit = _NOTHING
+            with _Held(lane, deadline) as mine:
+                if not mine:
+                    self._lose(lane, lane.pending)
+                    continue
+                done = self._empty(lane, deadline) and done  # what came in meanwhile
+                self._lose(lane, lane.pending)
+                self._forget(lane)
+                if lane.file is not None:
+                    lane.file.close()
+        if self._losses:
+            self._tell()
+        return (self._archive is None or self._archive.close(deadline)) and done
+
+    def abandon(self) -> None:
+        """Let go of everything without writing: after a fork, in the child. Takes no lock; its holder is gone."""
+        self._closed = True
+        for lane in self._lanes:
+            lane.limit = _NOTHING
+            lane.lock, lane.busy = threading.RLock(), False
+            lane.queue.clear()
+            lane.held, lane.held_lines = b"", 0
+            if lane.file is not None:
+                lane.file.abandon()
+        self._making, self._telling = threading.Lock(), threading.Lock()
+        self._count = self._bytes = 0
+        if self._archive is not None:
+            self._archive.abandon()
+
+    # --- what is known
+
+    @property
+    def pending(self) -> int:
+        """Lines that wait for the disk."""
+        return sum(lane.pending for lane in self._lanes)
+
+    @property
+    def written(self) -> int:
+        """Lines handed to the operating system; without a `root`, lines counted."""
+        return sum(lane.written for lane in self._lanes)
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost."""
+        return sum(lane.lost for lane in self._lanes)
+
+    @property
+    def repairs(self) -> list[Repair]:
+        """Torn ends found and mended, at the start and since."""
+        files = [lane.file for lane in self._lanes if lane.file is not None]
+        return [*self._found, *(mended for file in files for mended in file.repairs)]
+
+    # --- inside
+
+    def _lane(self, stream: object) -> _Lane:
+        if isinstance(stream, str) and stream in self._aliases:
+            return self._aliases[stream]
+        name = stream_name(stream)
+        with self._making:
+            lane = self._by_name.get(name)
+            if lane is None:
+                users = sum(known not in IMPORTANCE for known in self._by_name)
+                if name not in IMPORTANCE and name != OTHER and users >= _MOST_USER_STREAMS:
+                    message = f"more than {_MOST_USER_STREAMS} streams of its own; {name!r} goes to {OTHER!r}"
+                    self._faults.say("streams", "many", message)
+                    name = OTHER
+                lane = self._by_name.get(name) or self._open_lane(name)
+            if isinstance(stream, str) and len(self._aliases) < _MOST_ALIASES:
+                self._aliases[stream] = lane
+        return lane
+
+    def _open_lane(self, name: str) -> _Lane:
+        file = None
+        if self._logs is not None and self._archive is not None:
+            file = JsonlFile(
+                stream_path(self._logs, name),
+                rotate_bytes=self._rotate_bytes,
+                rotate_ns=self._rotate_ns,
+                clock=self._clock,
+                disk=self._disk,
+                faults=self._faults,
+                archive=self._archive,
+                stream=name,
+            )
+        lane = _Lane(name, file)
+        if file is not None and not self._closed:
+            share = 1.0 if self._synchronous else lane.share
+            lane.limit = max(1, int(self._queue_size * share))
+            lane.byte_limit = int(_QUEUE_BYTES * share)
+        self._by_name[name] = lane
+        self._lanes.append(lane)
+        return lane
+
+    def _full(self, lane: _Lane, line: bytes) -> None:
+        """No room in the queue, or no queue."""
+        if self._closed:
+            self._lose(lane, 1)
+        elif lane.file is None:
+            lane.written += 1
+        elif self._synchronous and self._make_room():
+            self.put(lane.name, line)
+        else:
+            self._lose(lane, 1)
+
+    def _make_room(self) -> bool:
+        for lane in list(self._lanes):
+            with _Held(lane, None) as mine:
+                if mine:
+                    self._empty(lane)
+        return self._count < self._queue_size and self._bytes < _QUEUE_BYTES
+
+    def _empty(self, lane: _Lane, deadline: float | None = None) -> bool:
+        """Write what the lane holds now, whether or not it is time to retry. The caller holds the lane."""
+        left = lane.pending
+        while left > 0:
+            before = lane.pending
+            if (deadline is not None and time.monotonic() >= deadline) or not self._step(lane):
+                return False
+            left -= max(1, before - lane.pending)
+        return True
+
+    def _step(self, lane: _Lane) -> bool:
+        """Write one batch. The caller holds the lane. On failure the batch is kept, and time passes before the next."""
+        if not lane.held:
+            self._take(lane)
+        if not lane.held:
+            return True
+        file, lines, size = lane.file, lane.held_lines, len(lane.held) - lane.held_lines
+        if file is None or not file.append(lane.held):
+            lane.wait = min(max(_FIRST_WAIT_S, lane.wait * 2), _LONGEST_WAIT_S)
+            lane.retry_at = time.monotonic() + lane.wait
+            return False
+        lane.held, lane.held_lines = b"", 0
+        lane.written += lines
+        self._count -= lines
+        self._bytes -= size
+        if lane.wait:
+            lane.wait = 0.0
+            self._faults.say("streams", f"{lane.name}-resumed", f"writing {lane.name!r} works again")
+        return True
+
+    @staticmethod
+    def _take(lane: _Lane) -> None:
+        queue, batch, size = lane.queue, [], 0
+        pop, add = queue.popleft, batch.append
+        for _ in range(min(len(queue), _BATCH_LINES)):
+            line = pop()
+            add(line)
+            size += len(line)
+            if size >= _BATCH_BYTES:
+                break
+        if batch:
+            lines = len(batch)
+            add(b"")
+            lane.held, lane.held_lines = b"\n".join(batch), lines
+
+    def _forget(self, lane: _Lane) -> None:
+        self._count -= lane.pending
+        lane.queue.clear()
+        lane.held, lane.held_lines = b"", 0
+
+    def _lose(self, lane: _Lane, lines: int) -> None:
+        # told later, in one call for many: this may happen 100,000 times a second
+        if lines:
+            lane.lost += lines
+            self._losses = True
+
+    def _tell(self) -> None:
+        if not self._telling.acquire(blocking=False):
+            return
+        try:
+            self._losses = False
+            for lane in list(self._lanes):
+                lines = lane.lost - lane.reported
+                if lines:
+                    lane.reported += lines
+                    self._faults.dropped(lane.name, lines)
+        finally:
+            self._telling.release()
+
+    def _mend(self) -> None:
+        """Look at the end of every file there is, also of streams that this run may never write."""
+        if self._logs is None:
+            return
+        streams = {path: path.stem for path in self._logs.glob("*.jsonl")}
+        streams |= {stream_path(self._logs, name): name for name in PATHS}
+        folder = self._logs / ARCHIVE
+        for path, stream in sorted(streams.items()):
+            try:
+                mended = path.is_file() and repair(path, stream, folder=folder, clock=self._clock, disk=self._disk)
+            except Exception as error:  # tried again when the stream is written
+                self._faults.error("streams.repair", error)
+                continue
+            if mended:
+                self._found.append(mended)
+                message = f"{path} ended in a torn line: {mended.bytes} broken bytes, now in {mended.where}"
+                self._faults.say("streams", stream, message)
+
+
+class _Held:
+    """Holds a lane, if it can be had until `deadline`: None waits, 0 does not. Never waits for its own thread."""
+
+    __slots__ = ("_deadline", "_lane", "_mine")
+
+    def __init__(self, lane: _Lane, deadline: float | None) -> None:
+        self._lane = lane
+        self._deadline = deadline
+        self._mine = False
+
+    def __enter__(self) -> bool:
+        lane, deadline = self._lane, self._deadline
+        wait = -1.0 if deadline is None else max(0.0, deadline - time.monotonic()) if deadline else 0.0
+        if lane.lock.acquire(timeout=wait):
+            if lane.busy:
+                lane.lock.release()
+            else:
+                lane.busy = self._mine = True
+        return self._mine
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            self._lane.busy = False
+            self._lane.lock.release()
