@@ -90,9 +90,8 @@ def epoch_ns(value: Any) -> int:
     if isinstance(value, str):
         value = dt.datetime.fromisoformat(value)
     if isinstance(value, dt.datetime):
-        if value.tzinfo is None:
-            value = value.replace(tzinfo=dt.UTC)
-        delta = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        moment: dt.datetime = value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC)
+        delta = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         return (delta.days * 86_400 + delta.seconds) * _S + delta.microseconds * _US
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"not a time: {type(value).__name__}")

@@ -9,7 +9,7 @@ import secrets
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from opentelemetry.sdk.resources import Resource
@@ -61,7 +61,7 @@ class Parts:
         transport: Where spans go.
         seed: Makes ids deterministic.
         run_id: The run's id.
-        strict_env: Read no environment and no file.
+        bare: Read no environment.
     """
 
     disk: Disk = attrs.field(factory=Disk)
@@ -69,6 +69,22 @@ class Parts:
     seed: int | str | None = None
     run_id: str | None = None
     bare: bool = False
+
+
+class Attached(Protocol):
+    """What lives and ends with an observer without being a part of it."""
+
+    def flush(self, deadline: float, /) -> bool:
+        """Deliver what waits, before `deadline` (monotonic)."""
+        ...
+
+    def close(self, deadline: float, /) -> bool:
+        """Flush, then end."""
+        ...
+
+    def abandon(self) -> None:
+        """Forget everything in a forked child."""
+        ...
 
 
 class Observer(StageVerbs):
@@ -82,6 +98,7 @@ class Observer(StageVerbs):
         run_id: This run; in every record.
         bus: Everything that happens beside ticks, for subscribers.
         previous_run: The run before on the same data directory, or `None`.
+        resource: Who sends, for OpenTelemetry.
     """
 
     def __init__(self, settings: Settings, parts: Parts, undo: contextlib.ExitStack) -> None:
@@ -127,9 +144,10 @@ class Observer(StageVerbs):
         self._over: Report | None = None
         self._lost_before = 0
         self._pid = os.getpid()
-        resource = _resource(settings, self.run_id)
-        self._send_out(settings, parts, resource, undo, backtest=backtest)
-        self._measure(settings, resource, undo, backtest=backtest)
+        self.resource = _resource(settings, self.run_id)
+        self._attached: list[Attached] = []
+        self._send_out(settings, parts, self.resource, undo, backtest=backtest)
+        self._measure(settings, self.resource, undo, backtest=backtest)
         self.bus.subscribe(Event, RecordSink(self._own, self._store.put), immediate=True, _trusted=True)
         self._drainer = Drainer(
             (self._store.drain, self._encode_kept, self._metrics.drain),
@@ -186,10 +204,10 @@ class Observer(StageVerbs):
             undo.callback(self._otlp.close, time.monotonic())
             if settings.tracer_provider is not None:
                 self._encode = self._provider_spans = ProviderSpans(
-                    settings.tracer_provider, engine, botobs.__version__, self._redactor._is_secret
+                    settings.tracer_provider, engine, botobs.__version__, self._redactor.is_secret
                 )
             elif self._otlp.sender is not None:
-                self._encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor._is_secret)
+                self._encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor.is_secret)
         if self._encode is None:
             engine.export = _let_go  # nobody to send them to
         elif settings.keep_traces == "all" and isinstance(self._encode, SpanEncoder):
@@ -268,7 +286,7 @@ class Observer(StageVerbs):
             self.bus.publish(
                 TailRepaired(
                     ts_ns=now, tail_of=repair.stream, bytes_set_aside=repair.bytes,
-                    where=None if repair.where is None else str(repair.where),
+                    where=str(repair.where),
                 )
             )  # fmt: skip
         for warning in settings.warnings:
@@ -361,8 +379,9 @@ class Observer(StageVerbs):
         while self._encode_kept(10**7) and time.monotonic() < deadline:
             pass
         done = self._store.flush(deadline, sync=self.settings.durability == "fsync") and done
-        if self._otlp is not None:
-            done = self._otlp.flush(deadline) and done
+        outlets = [self._otlp] if self._otlp is not None else []
+        for outlet in (*outlets, *self._attached):
+            done = outlet.flush(deadline) and done
         return self._report(begun, done=done)
 
     def _report(self, begun: float, *, done: bool) -> Report:
@@ -377,6 +396,13 @@ class Observer(StageVerbs):
         delivered = done and not records.pending and not spans.pending and lost == self._lost_before
         self._lost_before = lost
         return Report(delivered=delivered, took_s=time.monotonic() - begun, records=records, spans=spans)
+
+    def attach(self, part: Attached) -> bool:
+        """Let `part` be flushed, closed and abandoned with this observer; whether it still runs."""
+        with self._ending:
+            if self._over is None:
+                self._attached.append(part)
+        return self._over is None
 
     def shutdown(self, timeout: float = _FLUSH_S) -> Report:
         """End: deliver what waits within `timeout` seconds, close everything, give the data directory back.
@@ -413,6 +439,7 @@ class Observer(StageVerbs):
         closers = [self._drainer.close, self.bus.close, self._store.close]
         if self._otlp is not None:
             closers.append(self._otlp.close)
+        closers += [part.close for part in self._attached]
         if self.endpoint is not None:
             closers.append(self.endpoint.close)
         closers.append(lambda until: self._metrics.close(max(until - time.monotonic(), 0.0)))
@@ -432,7 +459,7 @@ class Observer(StageVerbs):
         """In a forked child: let go of everything that is the parent's. The verbs do nothing from here on."""
         self._over = Report(delivered=False, took_s=0.0)
         self._ending = threading.Lock()
-        parts = (self._store, self.bus, self._otlp, self.endpoint, self._metrics, self._data_dir)
+        parts = (self._store, self.bus, self._otlp, *self._attached, self.endpoint, self._metrics, self._data_dir)
         for part in parts:
             if part is not None:
                 with contextlib.suppress(Exception):  # a child that cannot tidy up must still run

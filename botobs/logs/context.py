@@ -43,26 +43,31 @@ def here(*, alarming: bool) -> Here | None:
         if tick.done:  # a task that outlived the tick it was started in
             return None
         live = _running(live)
-    symbol = tick.symbol or ""
+    trace_id, span_id = _ids(context, live, alarming=alarming) if tick.keeps else ("", "")
     bar = tick.bar_id
-    if bar is None:
-        bar = ""
-    elif bar.__class__ is not int and bar.__class__ is not str:
-        bar = plain(bar)
-        bar = bar if isinstance(bar, str | int | float) else str(bar)
-    if not tick.keeps:
-        return engine, "", "", symbol, bar
-    if tick.shared:  # a stage outside of any tick: from here on it is a turn of its own
-        tick = live.turn()
-    elif tick.done and not tick.kept:  # the id would lead nowhere
-        return engine, "", "", symbol, bar
-    if alarming and not tick.done:
-        tick.keep("log")
+    if bar.__class__ is not int and bar.__class__ is not str:
+        bar = "" if bar is None else _shown(bar)
+    return engine, trace_id, span_id, tick.symbol or "", bar
+
+
+def _ids(context: Any, live: Live, *, alarming: bool) -> tuple[str, str]:
+    """The ids of a running stage, made now if nobody asked before. Asking alone keeps no trace."""
+    tick = live.turn()  # a stage outside of any tick is from here on a turn of its own
+    if not tick.done:
+        if alarming:
+            tick.keep("log")
+    elif not tick.kept:  # a stage that outlived its tick, whose trace is gone: the id would lead nowhere
+        return "", ""
     trace_id = tick.own_trace_id()
     # a span of another library lies on top of the stage: it is the one that was running
     span = None if context is live else foreign_span(context)
     span_id = span.span_id if span is not None and span.trace_id == trace_id else live.own_span_id()
-    return engine, f"{trace_id:032x}", f"{span_id:016x}", symbol, bar
+    return f"{trace_id:032x}", f"{span_id:016x}"
+
+
+def _shown(bar: Any) -> str | float:
+    bar = plain(bar)
+    return bar if isinstance(bar, str | int | float) else str(bar)
 
 
 def _running(live: Live) -> Live:
@@ -74,13 +79,14 @@ def _running(live: Live) -> Live:
 
 
 class ContextFilter(logging.Filter):
-    """Puts `trace_id`, `span_id`, `symbol` and `bar_id` of the running tick on every record; lets every record pass.
+    """Puts `trace_id`, `span_id`, `symbol` and `bar_id` of the running tick on every record.
 
-    Where there is none of them (outside of ticks, before `botobs.start`) it is the empty text, so that a format such
-    as `"%(trace_id)s %(message)s"` never fails. What the bot itself put on the record under one of these names stays.
+    It stops none. Where one of them is missing (outside of ticks, before `botobs.start`) it is the empty
+    text, so that a format such as `"%(trace_id)s %(message)s"` never fails. What the bot itself put on a
+    record under one of these names stays.
 
-    Add it to handlers rather than to loggers: a logger's filters do not see what its children log. A `QueueHandler`
-    is the exception that proves it: the filter belongs on it, as the listener's thread runs no tick.
+    Add it to handlers rather than to loggers: a logger's filters do not see what its children log. With a
+    `QueueHandler` add it there: the listener's thread runs no tick.
 
     Example:
         >>> import logging

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Handler"]
 
-#: What botobs itself works with, or somebody else's exporter: on our threads their records are about our own doing.
+#: What botobs works with: on our threads their records are about our own doing.
 _TOOLS: Final = frozenset({"opentelemetry", "urllib3", "grpc", "requests", "slack_sdk", "redis"})
 _OURS: Final = "botobs"
 
@@ -22,22 +22,23 @@ _OURS: Final = "botobs"
 class Handler(logging.Handler):
     """Writes log records to a stream of the running observer, and over OTLP if asked to.
 
-    A line has `level`, `logger`, `message`, `file`, `line`, `function` and `thread`, the `exception` (`type`,
-    `message`, `stack`) if there is one, the bot's `extra=` fields, and `trace_id`, `span_id`, `symbol` and `bar_id` of
-    the running tick; a record of level WARNING and above keeps the tick's trace. Secrets are taken out. Extra fields
-    with one of these names go under `fields`. A dictionary logged as the message becomes fields, its `event` the
-    message.
+    A line has `level`, `logger`, `message`, `file`, `line`, `function` and `thread`, the `exception`
+    (`type`, `message`, `stack`) if there is one, the bot's `extra=` fields, and `trace_id`, `span_id`,
+    `symbol` and `bar_id` of the running tick. A record of level WARNING and above keeps the tick's trace.
+    Secrets are taken out. Extra fields with one of these names go under `fields`. A dictionary logged as
+    the message becomes fields, its `event` the message.
 
-    It may be attached to any logger, the root included, before `botobs.start` or after it. Before `start`, after the
-    observer's end, and in a forked child it does nothing. It never waits for a disk or a network, takes no lock, and
-    never raises: a message that cannot be formatted is written as it is and counted (`where="logs"`). What botobs
-    itself logs is not written, nor what is logged while a record is being written (that is counted as dropped).
+    It may be attached to any logger, the root included, at any time. Before `botobs.start`, after the
+    observer's end, and in a forked child it does nothing. It waits for no disk and no network, takes no
+    lock, and never raises: a message that cannot be formatted is written as it is and counted
+    (`where="logs"`). What botobs itself logs is not written, nor what is logged while a record is being
+    written; the latter is counted as dropped.
 
     Args:
         level: What is below passes by.
         stream: The stream: `logs/<stream>.jsonl`; `None`: to no stream.
         observer: The observer to write with; without one, the running tick's, else the newest started.
-        otlp: Send the records as OTLP logs as well, to `otlp_endpoint` and the standard variables' endpoints.
+        otlp: Send the records as OTLP logs as well, to `otlp_endpoint` or where the standard variables say.
 
     Example:
         >>> import logging
@@ -57,7 +58,7 @@ class Handler(logging.Handler):
         self._outlet = Outlet(stream, observer, otlp=otlp)
 
     def createLock(self) -> None:  # noqa: N802  # logging's name
-        """Have none: everything behind this handler is made for many threads, and a lock could be held in a fork."""
+        """Have none: what is behind this handler takes many threads, and a fork could find a lock held."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:

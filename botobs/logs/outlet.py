@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Outlet", "writing"]
 
-#: Set while a record is being written: what is logged meanwhile is about that, and writing it could go on for ever.
+#: Set while a record is being written: what is logged meanwhile could go on for ever.
 writing: Final[ContextVar[bool]] = ContextVar("botobs_logs_writing", default=False)
 
 
 class Outlet:
     """Writes lines with an observer's engine.
 
-    Straight to the stream and not through the bus: a subscriber that logs each event it sees would otherwise never
-    come to an end.
+    Straight to the stream and not through the bus: a subscriber that logs each event it sees would otherwise
+    never come to an end.
     """
 
     __slots__ = ("_bound", "_otlp", "_stream")
@@ -68,9 +68,7 @@ class Outlet:
             body = orjson.dumps({"level": str(fields.get("level")), "message": "<unencodable>"})
         ns = engine.wall()
         if self._stream is not None:
-            engine.put(
-                self._stream, b'{"ts":"%b",%b,%b' % (engine.stamp(ns).encode(), engine.head, body[1:])
-            )
+            engine.put(self._stream, b'{"ts":"%b",%b,%b' % (engine.stamp(ns).encode(), engine.head, body[1:]))
         if self._otlp:
             out = _otlp_of(engine)
             if out is not None:

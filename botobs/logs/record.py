@@ -20,8 +20,8 @@ _LONGEST: Final = 32_768
 #: Names that a line gives its own meaning; what the bot calls so goes under `fields`.
 OWN: Final = frozenset(
     {
-        "ts", "schema", "bot", "run_id", *CONTEXT_KEYS, "level", "logger", "message", "exception", "stack_info", "file",
-        "line", "function", "thread", "unformatted", "fields",
+        "ts", "schema", "bot", "run_id", *CONTEXT_KEYS, "level", "logger", "message", "exception",
+        "stack_info", "file", "line", "function", "thread", "unformatted", "fields",
     }
 )  # fmt: skip
 
@@ -32,7 +32,7 @@ _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 
 
 def from_record(record: logging.LogRecord) -> tuple[dict[str, Any], Exception | None]:
-    """The fields of `record` without those of its tick, and what went wrong with its message, if anything did."""
+    """The fields of `record` without those of its tick, and what went wrong with its message."""
     message, given, wrong = _message(record)
     fields: dict[str, Any] = {"level": record.levelname, "logger": record.name, "message": message}
     if wrong is not None:
@@ -82,7 +82,7 @@ def exception_fields(given: Any) -> dict[str, str] | None:
 
 
 def place(fields: dict[str, Any], said: Iterable[tuple[Any, Any]]) -> None:
-    """Put what the bot said into `fields`: the tick's names where they belong, other taken names under `fields`."""
+    """Put what the bot said into `fields`; under the key `fields` what is called as one of ours."""
     for key, value in said:
         if key in CONTEXT_KEYS:
             if value is not None and value != "":

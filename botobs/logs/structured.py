@@ -38,8 +38,9 @@ _LEVELS: Final = {
 def structlog_processor(logger: Any, method_name: str, event_dict: Any) -> Any:  # noqa: ARG001  # structlog's form
     """Add `trace_id`, `span_id`, `symbol` and `bar_id` of the running tick to an event, where it has none.
 
-    Stands anywhere before the renderer, first included; in `structlog.stdlib` set-ups also in `foreign_pre_chain`.
-    Outside of ticks it adds nothing. An event of level warning and above keeps the tick's trace.
+    Stands anywhere before the renderer, first included; in `structlog.stdlib` set-ups also in
+    `foreign_pre_chain`. Outside of ticks it adds nothing. An event of level warning and above keeps the
+    tick's trace.
 
     Example:
         >>> import structlog
@@ -64,8 +65,8 @@ def structlog_processor(logger: Any, method_name: str, event_dict: Any) -> Any: 
 class StructlogStream:
     """A structlog processor that writes every event to a stream and passes it on as it is.
 
-    Put it behind the processors that add something and before the renderer. With structlog on top of `logging` and a
-    `Handler` there, events would be written twice: use one of the two.
+    Put it behind the processors that add something and before the renderer. With structlog on top of
+    `logging` and a `Handler` there, events would be written twice: use one of the two.
 
     Args:
         stream: The stream: `logs/<stream>.jsonl`.
@@ -83,9 +84,7 @@ class StructlogStream:
     def __init__(self, stream: str = "logs", *, observer: Observer | None = None) -> None:
         self._outlet = Outlet(stream, observer)
 
-    def __call__(
-        self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
+    def __call__(self, logger: Any, method_name: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Write the event."""
         engine = self._outlet.engine()
         if engine is None:

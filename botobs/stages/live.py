@@ -173,7 +173,7 @@ class Live(Context, Span):
         if len(events) < _MOST_EVENTS:
             found = {_text(key): plain(value) for key, value in _items(attributes)}
             at = timestamp if timestamp.__class__ is int else self.turn().unix_now()
-            events.append(SpanEvent(_text(name), at, found))  # type: ignore[arg-type]  # an int, by its class
+            events.append(SpanEvent(_text(name), at, found))
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Link another span."""

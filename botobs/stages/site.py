@@ -213,6 +213,7 @@ class Stage(Site):
                     return INERT.root
                 engine = ENGINES[-1]
             live = _root(self, engine, parent, above, engine.ambient.cells)
+            live.tick.special = True  # it ends with this stage
         else:
             tick = above.tick
             live = Live()
@@ -277,6 +278,18 @@ class TickSite(Site):
             set_context(live)
             live.t0 = tick.now()
         return tick
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        live = get_context()
+        if live.__class__ is not Live or live.stage is not self:
+            self._leave_tangled(live, error)
+            return
+        set_context(live.parent)
+        try:
+            self.shut(live, error)
+        except Exception as unexpected:
+            if live.tick.engine is not None:
+                live.tick.engine.faults.error("tick", unexpected)
 
     def open(self, parent: Any) -> Live:
         """Start a turn; inside another one it belongs to that one's trace."""

@@ -302,7 +302,7 @@ def blank(engine: Engine | None, cells: Any) -> Tick:
     tick.cells = cells
     tick.symbol = tick.bar_id = tick.signals = tick.folded = tick.why = tick.upstream = tick._error = None
     tick.attrs = ()
-    tick.special = True
+    tick.special = cells is not None and cells.raw
     tick.done = tick.kept = tick.shared = False
     tick.cut = tick.trace_id = 0
     if engine is not None:
@@ -329,6 +329,7 @@ def promote(live: Live) -> Tick:
     tick.root = live
     tick.spans = [live]
     tick.wall_ns = 0 if engine is None else engine.wall() - (engine.now() - live.t0)
+    tick.special = True
     live.tick = tick
     return tick
 
@@ -337,7 +338,7 @@ def _inert() -> Tick:
     tick = blank(None, None)
     tick.now = int
     tick.spans = []
-    tick.done = True
+    tick.done = tick.special = True
     tick.keeps = False
     tick.wall_ns = 0
     live = Live()

@@ -28,8 +28,8 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 class ArchiveFolder:
     """Compresses what lies in the archive folder.
 
-    What an earlier run left behind is finished first: half-made archives are thrown away, files that have their
-    archive already are removed, the others compressed.
+    What an earlier run left behind is finished first: half-made archives are thrown away, files that have
+    their archive already are removed, the others compressed.
 
     Args:
         folder: Where rotated files are put.
@@ -134,7 +134,7 @@ class ArchiveFolder:
         source.unlink()
 
     def _squeeze(self, source: Path, draft: Path) -> bool:
-        # plain descriptors: a buffered file object that a forked child inherits would write its buffer a second time
+        # plain descriptors: a forked child would inherit a file object's buffer and write it a second time
         with contextlib.ExitStack() as stack:
             reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, reading)

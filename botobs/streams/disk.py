@@ -1,4 +1,4 @@
-"""The seam between the writer and the operating system: few calls, so that a test can stand in for a bad disk."""
+"""The seam between the writer and the operating system: few calls, so that a test can be a bad disk."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
 """Any value a bot has, as one line of JSON; no value makes it fail.
 
-orjson does the work, in three attempts, each slower and more patient: as it is; after a copy in which `Decimal`,
-times and objects have become plain; after a copy in which nothing is taken on trust (odd keys, huge integers, lone
-surrogates, cycles).
+orjson does the work, in three attempts, each slower and more patient: as it is; after a copy in which
+`Decimal`, times and objects have become plain; after a copy in which nothing is taken on trust (odd keys,
+huge integers, lone surrogates, cycles).
 
-orjson is never given a `default`, nor times and dataclasses: Python code that runs in the middle of its walk lets
-another thread shrink the list it is walking, and a time zone or a field that raises there ends the process too.
+orjson is never given a `default`, nor times and dataclasses: Python code that runs in the middle of its walk
+lets another thread shrink the list it is walking, and a time zone or a field that raises there ends the
+process.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _as_is: frozenset[type] = frozenset({bool, float, int, str, type(None)})
 def dumps(value: object) -> bytes:
     r"""`value` as one line of JSON, without the line end.
 
-    Decimals become strings with every digit, times RFC 3339 (naive ones are UTC), `NaN` and infinities null, keys
-    strings; an unknown object is shown by its text, at most 1,000 characters of it.
+    Decimals become strings with every digit, times RFC 3339 (naive ones are UTC), `NaN` and infinities null,
+    keys strings; an unknown object is shown by its text, at most 1,000 characters of it.
 
     Example:
         >>> from decimal import Decimal
@@ -56,7 +57,7 @@ def dumps(value: object) -> bytes:
 
 def _total(value: object) -> bytes:
     try:
-        # orjson imports numpy when it first meets something unknown with that option set: 100 ms on the bot's thread
+        # with that option orjson imports numpy when it meets something unknown: 100 ms on the bot's thread
         if not _option & orjson.OPT_SERIALIZE_NUMPY and hasattr(sys.modules.get("numpy"), "ndarray"):
             _learn_numpy(sys.modules["numpy"])
             return dumps(value)
@@ -106,26 +107,18 @@ class _Copy:
         self._path: set[int] = set()
 
     def plain(self, value: Any, depth: int) -> Any:
-        """A copy of `value`; identity tests come first because even looking up a type may run the bot's code."""
+        """A copy of `value`. Identity is tested first: even looking up a type may run the bot's code."""
         kind = type(value)
         if value is None or kind is float or kind is bool:
             return value
-        if kind is str:
-            return _text(value)
-        if kind is int:
-            return _whole(value)
-        if kind is Decimal:
-            return _decimal(value)
         self._left -= 1
-        if self._left < 0:
-            return "<too much>"
-        if depth >= _DEEPEST:
-            return "<too deep>"
+        if self._left < 0 or depth >= _DEEPEST:
+            return "<too much>" if self._left < 0 else "<too deep>"
         if id(value) in self._path:
             return "<cycle>"
         self._path.add(id(value))
         try:
-            return self._convert(value, kind, depth + 1)
+            return self._leaf(value, kind, depth + 1)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:
@@ -133,29 +126,27 @@ class _Copy:
         finally:
             self._path.discard(id(value))
 
-    def _convert(self, value: Any, kind: type, depth: int) -> Any:
-        if kind is dict:
-            return self._mapping(dict.copy(value).items(), depth)
-        if kind is list or kind is tuple:
-            return self._items(value[:], depth)
+    def _leaf(self, value: Any, kind: type, depth: int) -> Any:
         for base, convert in _LEAVES:
-            if issubclass(kind, base):
-                return convert(value)
+            if kind is base or issubclass(kind, base):
+                return self.plain(value._value_, depth) if issubclass(kind, enum.Enum) else convert(value)
         if issubclass(kind, enum.Enum):
             return self.plain(value._value_, depth)
+        if issubclass(kind, dict):
+            return self._mapping(dict.copy(value).items(), depth)
         names = _field_names(kind, value)
         if names is not None:
             return self._fields(value, names, depth)
+        return self._container(value, kind, depth)
+
+    def _container(self, value: Any, kind: type, depth: int) -> Any:
         for base, listed in _LISTED:
             if issubclass(kind, base):
                 return self._items(listed(value), depth)
         if issubclass(kind, AbstractSet):
-            return _ordered(self._items(list(itertools.islice(iter(value), len(value))), depth))
-        if issubclass(kind, dict):
-            return self._mapping(dict.copy(value).items(), depth)
+            return _ordered(self._items(_counted(value), depth))
         if issubclass(kind, Mapping):
-            keys = itertools.islice(iter(value), len(value))
-            return self._mapping(((key, value[key]) for key in keys), depth)
+            return self._mapping(((key, value[key]) for key in _counted(value)), depth)
         return self._foreign(value, kind, depth)
 
     def _foreign(self, value: Any, kind: type, depth: int) -> Any:
@@ -205,7 +196,7 @@ class _Copy:
 
 
 def free_key(taken: Mapping[str, object], key: str) -> str:
-    """`key`, or `key#2`, `key#3`, … when it is taken: 1 and "1" are two entries in Python and one name in JSON."""
+    """`key`, or `key#2` when it is taken: 1 and "1" are two entries in Python and one name in JSON."""
     if key not in taken:
         return key
     return next(name for n in itertools.count(2) if (name := f"{key}#{n}") not in taken)
@@ -268,6 +259,11 @@ def _show(value: object) -> str:
         return "<unprintable>"
 
 
+def _counted(value: Any) -> list[Any]:
+    """As many values as it says it has: one that never ends must not be waited for."""
+    return list(itertools.islice(iter(value), len(value)))
+
+
 def _ordered(values: list[Any]) -> list[Any]:
     """A set's values in an order that does not change from run to run."""
     try:
@@ -277,7 +273,7 @@ def _ordered(values: list[Any]) -> list[Any]:
 
 
 def _field_names(kind: type, value: Any) -> Iterable[str] | None:
-    """The fields of an object that declares them: dataclass, attrs, msgspec, pydantic, named tuple, namespace."""
+    """The fields of an object that declares them: dataclass, attrs, msgspec, pydantic, named tuple."""
     if issubclass(kind, tuple):
         return getattr(kind, "_fields", None)
     if issubclass(kind, SimpleNamespace):
@@ -316,6 +312,6 @@ _LISTED: tuple[tuple[type, Callable[[Any], list[Any]]], ...] = (
     (tuple, lambda value: list(tuple.__iter__(value))),
     (list, list.copy),
     (collections.deque, lambda value: list(collections.deque.__iter__(value))),
-    (KeysView, lambda value: list(itertools.islice(iter(value), len(value)))),
-    (ValuesView, lambda value: list(itertools.islice(iter(value), len(value)))),
+    (KeysView, _counted),
+    (ValuesView, _counted),
 )

@@ -79,7 +79,7 @@ class JsonlFile:
         self._rotate_after = 0.0
 
     def append(self, lines: bytes) -> bool:
-        """Append whole lines, ending in a line end; False if they could not be written, and then none of them was."""
+        """Append whole lines, the last one ended too; False if that failed, and then none was written."""
         try:
             self._ready(len(lines))
             if not self._size:

@@ -6,7 +6,7 @@ import gzip
 import os
 import time
 from collections import deque
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -17,15 +17,15 @@ from botobs.streams.names import ARCHIVE, PATHS, Archived, stream_name, stream_p
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["StreamReader"]
 
 _BLOCK = 65_536
 _POLL_S = 0.2
 _TRIES = 100  # rotations that may happen while one listing is made
-# Threads hand in records slightly out of order, and clocks are set: a file may hold records from this much before
-# its first one, and its successor's first may be this much earlier than its own last.
+# Threads hand in records slightly out of order, and clocks are set: a file may hold records from this much
+# before its first one, and its successor's first may be this much earlier than its own last.
 _SLACK_NS = 300 * 1_000_000_000
 
 Record = dict[str, Any]
@@ -36,6 +36,22 @@ class _Files(NamedTuple):
 
     archived: list[tuple[Archived, Path]]
     live: int | None  # an open descriptor
+
+
+class _Place:
+    """Where a follower is: which live file, how far, and which archives it need not read."""
+
+    def __init__(self) -> None:
+        self.live: int | None = None
+        self.at = 0
+        self.known: set[Archived] = set()
+
+    def go_to(self, live: int | None) -> None:
+        """Leave the live file for another, at its beginning."""
+        if self.live is not None:
+            os.close(self.live)
+        self.live = None if live is None else os.dup(live)
+        self.at = 0
 
 
 class StreamReader:
@@ -67,7 +83,8 @@ class StreamReader:
     ) -> Iterator[Record]:
         """The records made from `start` up to, not including, `end`, in the order they were written.
 
-        Only archives that can hold such records are opened. With either bound, records without a time are left out.
+        Only archives that can hold such records are opened. With either bound, records without a time are left
+        out.
 
         Args:
             stream: Which stream.
@@ -80,23 +97,23 @@ class StreamReader:
                 print(record["symbol"])
             ```
         """
-        window = _Window(
-            None if start is None else epoch_ns(start), None if end is None else epoch_ns(end)
-        )
+        window = _Window(None if start is None else epoch_ns(start), None if end is None else epoch_ns(end))
         return self._read(stream_name(stream), window)
 
     def latest(self, stream: str, n: int) -> list[Record]:
         """The last `n` records, oldest first."""
         found: deque[Record] = deque()
         with self._files(stream_name(stream)) as files:
-            backwards = self._lines_backwards(files)
-            while len(found) < n:
-                line = next(backwards, None)
-                if line is None:
+            if files.live is not None:
+                for line in _lines_backwards(files.live):
+                    if len(found) >= n:
+                        break
+                    found.extendleft(self._records([line]))
+            for _, path in reversed(files.archived):
+                if len(found) >= n:
                     break
-                record = self._record(line)
-                if record is not None:
-                    found.appendleft(record)
+                last = deque(self._records(_lines_of_file(path)), maxlen=n - len(found))
+                found.extendleft(reversed(last))
         return list(found)
 
     def follow(
@@ -122,9 +139,9 @@ class StreamReader:
     def _read(self, stream: str, window: _Window) -> Iterator[Record]:
         with self._files(stream) as files:
             starts = [name.start_ns for name, _ in files.archived]
-            for index, (name, path) in enumerate(files.archived):
-                after = starts[index + 1] if index + 1 < len(starts) else None
-                if window.may_overlap(name.start_ns, after):
+            nexts = [*starts[1:], None if files.live is None else _first_ts(files.live)]
+            for (_, path), first, after in zip(files.archived, starts, nexts, strict=False):
+                if window.may_overlap(first, after):
                     yield from self._chosen(_lines_of_file(path), window)
             if files.live is not None:
                 yield from self._chosen(_whole_lines(files.live), window)
@@ -135,60 +152,52 @@ class StreamReader:
             if record is not None and window.holds(record):
                 yield record
 
-    # --- by count
-
-    def _lines_backwards(self, files: _Files) -> Iterator[bytes]:
-        if files.live is not None:
-            yield from _lines_backwards(files.live)
-        for _, path in reversed(files.archived):
-            yield from reversed(list(_lines_of_file(path)))
-
     # --- as it grows
 
     def _follow(
         self, stream: str, *, from_start: bool, stop: Callable[[], bool], wait: Callable[[float], object]
     ) -> Iterator[Record]:
-        live: int | None = None
-        at = 0
+        place = _Place()
         try:
             with self._files(stream) as files:
-                known = {name for name, _ in files.archived}
-                live = None if files.live is None else os.dup(files.live)
+                place.known = {name for name, _ in files.archived}
+                place.go_to(files.live)
                 if from_start:
                     for _, path in files.archived:
                         yield from self._records(_lines_of_file(path))
-                elif live is not None:
-                    at = _last_line_end(live)
+                elif place.live is not None:
+                    place.at = _last_line_end(place.live)
             while True:
                 last = stop()
-                while True:
-                    moved = self._moved(stream, live)
-                    if live is not None:
-                        at = min(at, os.fstat(live).st_size)  # somebody emptied it
-                        for line in _whole_lines(live, at):
-                            at += len(line)
-                            record = self._record(line)
-                            if record is not None:
-                                yield record
-                    if not moved:
-                        break
-                    with self._files(stream) as files:
-                        fresh = [entry for entry in files.archived if entry[0] not in known]
-                        known |= {name for name, _ in fresh}
-                        mine = _find(live, fresh)
-                        if live is not None:
-                            os.close(live)
-                        live, at = None, 0
-                        live = None if files.live is None else os.dup(files.live)
-                        for name, path in fresh:
-                            if name != mine:
-                                yield from self._records(_lines_of_file(path))
+                yield from self._news(stream, place)
                 if last:
                     return
                 wait(_POLL_S)
         finally:
-            if live is not None:
-                os.close(live)
+            place.go_to(None)
+
+    def _news(self, stream: str, place: _Place) -> Iterator[Record]:
+        """What was written since the last time, over as many rotations as there were."""
+        while True:
+            complete = self._moved(stream, place.live)  # asked first: what is read after that is all there is
+            if place.live is not None:
+                if os.fstat(place.live).st_size == 0:  # somebody emptied it
+                    place.at = 0
+                for line in _whole_lines(place.live, place.at):
+                    place.at += len(line)
+                    yield from self._records([line])
+                if not complete:
+                    return
+            with self._files(stream) as files:
+                fresh = [entry for entry in files.archived if entry[0] not in place.known]
+                place.known |= {name for name, _ in fresh}
+                mine = _find(place.live, fresh)
+                place.go_to(files.live)
+                for name, path in fresh:
+                    if name != mine:
+                        yield from self._records(_lines_of_file(path))
+            if place.live is None:
+                return
 
     def _moved(self, stream: str, live: int | None) -> bool:
         """Whether the live file is another one than `live` by now, which then grows no more."""
@@ -236,7 +245,7 @@ class StreamReader:
             if live is not None:
                 os.close(live)
 
-    def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
+    def _records(self, lines: Iterable[bytes]) -> Iterator[Record]:
         for line in lines:
             record = self._record(line)
             if record is not None:
@@ -264,7 +273,7 @@ class _Window:
         self._last = "~" if end is None else rfc3339(end + 999)
 
     def may_overlap(self, first: int, after: int | None) -> bool:
-        """Whether a file that begins at `first`, and whose successor begins at `after`, can hold such records."""
+        """Whether a file that begins at `first`, its successor at `after`, can hold such records."""
         if self._end is not None and first - _SLACK_NS >= self._end:
             return False
         return self._start is None or after is None or after + _SLACK_NS >= self._start
@@ -306,14 +315,20 @@ def _lines_of_file(path: Path) -> Iterator[bytes]:
 
 
 def _whole_lines(fd: int, at: int = 0) -> Iterator[bytes]:
-    """The lines from `at` to the end, each with its line end; a last one without is not whole as yet."""
-    rest = b""
-    while block := os.pread(fd, _BLOCK, at + len(rest)):
-        *lines, rest_after = (rest + block).split(b"\n")
-        for line in lines:
-            yield line + b"\n"
-            at += len(line) + 1
-        rest = rest_after
+    """The lines from `at` to the end, each with its line end; a last one without is not whole as yet.
+
+    Every piece is read anew from a line's beginning: a part that was seen before may have been cut off since.
+    """
+    size = _BLOCK
+    while block := os.pread(fd, size, at):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield from (line + b"\n" for line in block[: end - 1].split(b"\n"))
+            at, size = at + end, _BLOCK
+        elif len(block) < size:
+            return
+        else:
+            size *= 2
 
 
 def _last_line_end(fd: int) -> int:
@@ -329,34 +344,44 @@ def _last_line_end(fd: int) -> int:
 
 def _lines_backwards(fd: int) -> Iterator[bytes]:
     """The whole lines of a file, last one first, read in blocks from the end."""
-    at = _last_line_end(fd)
-    rest = b""
+    end = _last_line_end(fd)
+    if not end:
+        return
+    at, rest = end - 1, b""
     while at > 0:
         start = max(0, at - _BLOCK)
-        first, *lines = (os.pread(fd, at - start, start) + rest).split(b"\n")
-        at, rest = start, first
-        if lines and not lines[-1]:  # behind the last line end of all
-            lines.pop()
+        rest, *lines = (os.pread(fd, at - start, start) + rest).split(b"\n")
         yield from reversed(lines)
-        rest = first if not lines and not first else first
-    if rest:
-        yield rest
+        at = start
+    yield rest
+
+
+def _first_ts(fd: int) -> int | None:
+    line = next(_whole_lines(fd), None)
+    try:
+        return None if line is None else epoch_ns(orjson.loads(line)["ts"])
+    except Exception:  # no record, or no time in it
+        return None
 
 
 def _find(live: int | None, fresh: list[tuple[Archived, Path]]) -> Archived | None:
     """Which of the new archives is the live file that was followed until now."""
     if live is None:
         return None
+    return next((name for name, path in fresh if _same(live, path)), None)
+
+
+def _same(live: int, path: Path) -> bool:
+    """Whether `path` is the live file, renamed, or its archive: same beginning and same size."""
     then = os.fstat(live)
     head = os.pread(live, _BLOCK, 0)
-    for name, path in fresh:
-        try:
-            with closing(_open(path)) as file:
-                now = os.fstat(file.fileno())
-                if (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino):
-                    return name
-                if file.read(len(head)) == head and _plain_size(file) == then.st_size:
-                    return name
-        except (OSError, EOFError):
-            continue
-    return None
+    try:
+        with _open(path) as file:
+            now = os.fstat(file.fileno())
+            if not isinstance(file, gzip.GzipFile):
+                return (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino)
+            # gzip ends in the size of what was compressed
+            size = int.from_bytes(os.pread(file.fileno(), 4, now.st_size - 4), "little")
+            return size == then.st_size % 2**32 and file.read(len(head)) == head
+    except (OSError, EOFError):
+        return False

@@ -1,8 +1,8 @@
 """Secrets stay out of what is written.
 
-Every record passes here, so the common one must pass quickly: a record whose keys were all looked at before, with
-no slash in it, is let through after a few set operations. Everything else is searched for trigger words, and only
-what contains one is parsed and walked.
+Every record passes here, so the common one must pass quickly: a record whose keys were all looked at before,
+with no slash in it, is let through after a few set operations. Everything else is searched for trigger words,
+and only what contains one is parsed and walked.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Redactor:
 
     def _keep(self, name: Any) -> None:
         # only names that stand in the line exactly as they are
-        if type(name) is str and name.isascii() and not self._is_secret(name):
+        if type(name) is str and name.isascii() and not self.is_secret(name):
             self._known.add(name)
 
     def _redacted(self, line: bytes) -> bytes:
@@ -148,7 +148,7 @@ class Redactor:
                 entries = list(enumerate(node))
             for key, child in entries:
                 clean = child
-                if isinstance(key, str) and child is not None and self._is_secret(key):
+                if isinstance(key, str) and child is not None and self.is_secret(key):
                     clean = REDACTED
                 elif isinstance(child, dict | list):
                     todo.append(child)
@@ -159,7 +159,8 @@ class Redactor:
                     changed = True
         return dumps(box[0]) if changed else line
 
-    def _is_secret(self, key: str) -> bool:
+    def is_secret(self, key: str) -> bool:
+        """Whether what stands under `key` must not be written."""
         return key not in self._known and self._secret.search(_fold(key)) is not None
 
     def _rename(self, node: dict[str, Any]) -> bool:

@@ -1,25 +1,26 @@
 """All streams of one observer: bounded queues in front, whole lines on disk behind.
 
-The hot path only appends to a deque. The drainer writes in slices; `write_now` and `flush` write on the caller's
-thread. Whoever writes a stream holds its lane's lock, so lines keep their order.
+The hot path only appends to a deque. The drainer writes in slices; `write_now` and `flush` write on the
+caller's thread. Whoever writes a stream holds its lane's lock, so lines keep their order.
 
-The queue's counters are changed without a lock: under the GIL `self._count += 1` is not interrupted. Whatever
-drift there might be ends whenever the queue is empty.
+The queue's counters are changed without a lock: under the GIL, `self._count += 1` is not interrupted.
+Whatever drift there may be ends whenever the queue is empty.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from botobs.streams.archive import ArchiveFolder
 from botobs.streams.jsonl import JsonlFile
-from botobs.streams.names import ARCHIVE, IMPORTANCE, NORMAL, OTHER, PATHS, stream_name, stream_path
+from botobs.streams.lane import NOTHING, Held, Lane
+from botobs.streams.names import ARCHIVE, IMPORTANCE, OTHER, PATHS, stream_name, stream_path
 from botobs.streams.torn import Repair, repair
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from botobs.clock import Clock
@@ -29,56 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["StreamStore"]
 
 _QUEUE_BYTES = 64 << 20
-_BATCH_LINES = 128
-_BATCH_BYTES = 65_536
+_PRESSURE = 0.25  # the share of the queue from which the drainer is called
 _MOST_USER_STREAMS = 64
 _MOST_ALIASES = 1024
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
-_NOTHING = -1  # a limit that no queue is below
-
-
-class _Lane:
-    """One stream: its queue, its file, and who is writing it."""
-
-    __slots__ = (
-        "busy",
-        "byte_limit",
-        "file",
-        "held",
-        "held_lines",
-        "limit",
-        "lock",
-        "lost",
-        "name",
-        "push",
-        "queue",
-        "reported",
-        "retry_at",
-        "share",
-        "wait",
-        "written",
-    )
-
-    def __init__(self, name: str, file: JsonlFile | None) -> None:
-        self.name = name
-        self.file = file
-        self.share = IMPORTANCE.get(name, NORMAL)
-        self.limit = self.byte_limit = _NOTHING
-        self.queue: deque[bytes] = deque()
-        self.push = self.queue.append
-        self.lock = threading.RLock()
-        self.busy = False  # somebody is in the middle of a step; perhaps this very thread, beneath a signal handler
-        self.held = b""  # lines that are being written, or could not be
-        self.held_lines = 0
-        self.wait = 0.0
-        self.retry_at = 0.0
-        self.written = 0
-        self.lost = 0  # grows on any thread; `reported` follows it
-        self.reported = 0
-
-    @property
-    def pending(self) -> int:
-        return len(self.queue) + self.held_lines
 
 
 class StreamStore:
@@ -93,6 +48,9 @@ class StreamStore:
         disk: The way to the operating system.
         faults: Gets what fails and what is dropped.
         synchronous: A full queue makes the caller write instead of dropping, for backtests.
+
+    Attributes:
+        on_pressure: Called, on the thread that puts a line, when the queue fills and is not being drained.
     """
 
     def __init__(
@@ -117,11 +75,13 @@ class StreamStore:
         self._count = 0
         self._bytes = 0
         self._closed = False
+        self._pressed = False  # the drainer was called and has not begun
+        self.on_pressure: Callable[[], object] | None = None
         self._losses = False  # some lane has lost lines that are not reported yet
         self._turn = 0
-        self._lanes: list[_Lane] = []
-        self._by_name: dict[str, _Lane] = {}
-        self._aliases: dict[str, _Lane] = {}
+        self._lanes: list[Lane] = []
+        self._by_name: dict[str, Lane] = {}
+        self._aliases: dict[str, Lane] = {}
         self._making = threading.Lock()
         self._telling = threading.Lock()
         self._found: list[Repair] = []
@@ -154,7 +114,7 @@ class StreamStore:
         if self._closed or lane.file is None:
             self.put(stream, line)
             return not self._closed
-        with _Held(lane, None) as mine:
+        with Held(lane, None) as mine:
             if self._count >= self._queue_size and not (mine and self._empty(lane)):
                 self._lose(lane, 1)
                 return False
@@ -171,6 +131,7 @@ class StreamStore:
 
         Streams whose disk failed are left alone until their time to retry has come.
         """
+        self._pressed = False
         if self._losses:
             self._tell()
         lanes, started, idle = self._lanes, time.perf_counter_ns(), 0
@@ -181,7 +142,7 @@ class StreamStore:
                 idle += 1
                 continue
             wrote = False
-            with _Held(lane, 0.0) as mine:
+            with Held(lane, 0.0) as mine:
                 if mine:
                     wrote = self._step(lane)
             idle = 0 if wrote else idle + 1
@@ -198,7 +159,7 @@ class StreamStore:
         """
         done = True
         for lane in list(self._lanes):
-            with _Held(lane, deadline_monotonic) as mine:
+            with Held(lane, deadline_monotonic) as mine:
                 if not mine:
                     done = done and not lane.pending and not sync
                     continue
@@ -219,8 +180,8 @@ class StreamStore:
         done = self.flush(deadline, sync=True)
         self._closed = True
         for lane in list(self._lanes):
-            lane.limit = _NOTHING
-            with _Held(lane, deadline) as mine:
+            lane.limit = NOTHING
+            with Held(lane, deadline) as mine:
                 if not mine:
                     self._lose(lane, lane.pending)
                     continue
@@ -237,7 +198,7 @@ class StreamStore:
         """Let go of everything without writing: after a fork, in the child. Takes no lock; its holder is gone."""
         self._closed = True
         for lane in self._lanes:
-            lane.limit = _NOTHING
+            lane.limit = NOTHING
             lane.lock, lane.busy = threading.RLock(), False
             lane.queue.clear()
             lane.held, lane.held_lines = b"", 0
@@ -273,7 +234,7 @@ class StreamStore:
 
     # --- inside
 
-    def _lane(self, stream: object) -> _Lane:
+    def _lane(self, stream: object) -> Lane:
         if isinstance(stream, str) and stream in self._aliases:
             return self._aliases[stream]
         name = stream_name(stream)
@@ -290,7 +251,7 @@ class StreamStore:
                 self._aliases[stream] = lane
         return lane
 
-    def _open_lane(self, name: str) -> _Lane:
+    def _open_lane(self, name: str) -> Lane:
         file = None
         if self._logs is not None and self._archive is not None:
             file = JsonlFile(
@@ -303,34 +264,46 @@ class StreamStore:
                 archive=self._archive,
                 stream=name,
             )
-        lane = _Lane(name, file)
+        lane = Lane(name, file)
         if file is not None and not self._closed:
             share = 1.0 if self._synchronous else lane.share
-            lane.limit = max(1, int(self._queue_size * share))
-            lane.byte_limit = int(_QUEUE_BYTES * share)
+            lane.most = max(1, int(self._queue_size * share))
+            lane.most_bytes = int(_QUEUE_BYTES * share)
+            lane.limit = min(lane.most, int(self._queue_size * _PRESSURE))
+            lane.byte_limit = int(_QUEUE_BYTES * _PRESSURE)
         self._by_name[name] = lane
         self._lanes.append(lane)
         return lane
 
-    def _full(self, lane: _Lane, line: bytes) -> None:
-        """No room in the queue, or no queue."""
+    def _full(self, lane: Lane, line: bytes) -> None:
+        """The queue fills, or is full, or there is none."""
         if self._closed:
             self._lose(lane, 1)
-        elif lane.file is None:
+            return
+        if lane.file is None:
             lane.written += 1
-        elif self._synchronous and self._make_room():
-            self.put(lane.name, line)
-        else:
-            self._lose(lane, 1)
+            return
+        if self.on_pressure is not None and not self._pressed:
+            self._pressed = True
+            self.on_pressure()
+        for _ in range(2):
+            if self._count < lane.most and self._bytes < lane.most_bytes:
+                size = len(line)
+                lane.push(line)
+                self._count += 1
+                self._bytes += size
+                return
+            if self._synchronous:
+                self._make_room()
+        self._lose(lane, 1)
 
-    def _make_room(self) -> bool:
+    def _make_room(self) -> None:
         for lane in list(self._lanes):
-            with _Held(lane, None) as mine:
+            with Held(lane, None) as mine:
                 if mine:
                     self._empty(lane)
-        return self._count < self._queue_size and self._bytes < _QUEUE_BYTES
 
-    def _empty(self, lane: _Lane, deadline: float | None = None) -> bool:
+    def _empty(self, lane: Lane, deadline: float | None = None) -> bool:
         """Write what the lane holds now, whether or not it is time to retry. The caller holds the lane."""
         left = lane.pending
         while left > 0:
@@ -340,10 +313,10 @@ class StreamStore:
             left -= max(1, before - lane.pending)
         return True
 
-    def _step(self, lane: _Lane) -> bool:
-        """Write one batch. The caller holds the lane. On failure the batch is kept, and time passes before the next."""
+    def _step(self, lane: Lane) -> bool:
+        """Write one batch. The caller holds the lane. A batch that failed is kept, and retried later."""
         if not lane.held:
-            self._take(lane)
+            lane.take()
         if not lane.held:
             return True
         file, lines, size = lane.file, lane.held_lines, len(lane.held) - lane.held_lines
@@ -360,27 +333,12 @@ class StreamStore:
             self._faults.say("streams", f"{lane.name}-resumed", f"writing {lane.name!r} works again")
         return True
 
-    @staticmethod
-    def _take(lane: _Lane) -> None:
-        queue, batch, size = lane.queue, [], 0
-        pop, add = queue.popleft, batch.append
-        for _ in range(min(len(queue), _BATCH_LINES)):
-            line = pop()
-            add(line)
-            size += len(line)
-            if size >= _BATCH_BYTES:
-                break
-        if batch:
-            lines = len(batch)
-            add(b"")
-            lane.held, lane.held_lines = b"\n".join(batch), lines
-
-    def _forget(self, lane: _Lane) -> None:
+    def _forget(self, lane: Lane) -> None:
         self._count -= lane.pending
         lane.queue.clear()
         lane.held, lane.held_lines = b"", 0
 
-    def _lose(self, lane: _Lane, lines: int) -> None:
+    def _lose(self, lane: Lane, lines: int) -> None:
         # told later, in one call for many: this may happen 100,000 times a second
         if lines:
             lane.lost += lines
@@ -403,12 +361,12 @@ class StreamStore:
         """Look at the end of every file there is, also of streams that this run may never write."""
         if self._logs is None:
             return
-        streams = {path: path.stem for path in self._logs.glob("*.jsonl")}
+        streams = {path: path.stem for path in self._logs.glob("*.jsonl") if path.is_file()}
         streams |= {stream_path(self._logs, name): name for name in PATHS}
         folder = self._logs / ARCHIVE
         for path, stream in sorted(streams.items()):
             try:
-                mended = path.is_file() and repair(path, stream, folder=folder, clock=self._clock, disk=self._disk)
+                mended = repair(path, stream, folder=folder, clock=self._clock, disk=self._disk)
             except Exception as error:  # tried again when the stream is written
                 self._faults.error("streams.repair", error)
                 continue
@@ -416,29 +374,3 @@ class StreamStore:
                 self._found.append(mended)
                 message = f"{path} ended in a torn line: {mended.bytes} broken bytes, now in {mended.where}"
                 self._faults.say("streams", stream, message)
-
-
-class _Held:
-    """Holds a lane, if it can be had until `deadline`: None waits, 0 does not. Never waits for its own thread."""
-
-    __slots__ = ("_deadline", "_lane", "_mine")
-
-    def __init__(self, lane: _Lane, deadline: float | None) -> None:
-        self._lane = lane
-        self._deadline = deadline
-        self._mine = False
-
-    def __enter__(self) -> bool:
-        lane, deadline = self._lane, self._deadline
-        wait = -1.0 if deadline is None else max(0.0, deadline - time.monotonic()) if deadline else 0.0
-        if lane.lock.acquire(timeout=wait):
-            if lane.busy:
-                lane.lock.release()
-            else:
-                lane.busy = self._mine = True
-        return self._mine
-
-    def __exit__(self, *_: object) -> None:
-        if self._mine:
-            self._lane.busy = False
-            self._lane.lock.release()

@@ -30,7 +30,7 @@ class Repair:
 
     Attributes:
         stream: Whose file it was.
-        bytes: How many broken bytes were set aside; 0 when only the line end was missing, and nothing is lost.
+        bytes: How many broken bytes were set aside; 0 when only the line end was missing and nothing is lost.
         where: The file that holds them now; the live file itself when they could not be moved.
     """
 
@@ -42,8 +42,8 @@ class Repair:
 def repair(path: Path, stream: str, *, folder: Path, clock: Clock, disk: Disk) -> Repair | None:
     """Make the file at `path` end in a whole line again.
 
-    Broken bytes move to a `.torn` file in `folder`. Where that is impossible they get a line end, so that what follows
-    them is readable, and stay.
+    Broken bytes move to a `.torn` file in `folder`. Where that is impossible they stay and get a line end, so
+    that what follows them is readable.
 
     Raises:
         OSError: Neither was possible; the file is as it was.
@@ -72,7 +72,7 @@ def repair(path: Path, stream: str, *, folder: Path, clock: Clock, disk: Disk) -
 
 
 def _whole_size(fd: int, size: int) -> int:
-    """Where the last whole line ends. A last line with zero bytes in it, left by a machine's crash, is not whole."""
+    """Where the last whole line ends; one with zero bytes in it, left by a machine's crash, is not whole."""
     end = size
     while end:
         cut = _last_line_end(fd, end)
