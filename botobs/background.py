@@ -209,7 +209,7 @@ class Lane:
                     self._asleep = False
                     line.slice = self._now()
             if line.given_up and line.sub is not None:
-                line.sub.came_back()
+                line.sub.came_back(line)
             return None
 
     def _next_of(self, line: _Line, entry: Entry) -> tuple[Subscription, Event] | None:
@@ -246,13 +246,11 @@ class Lane:
                     self._start()
                 return
             line.given_up = True
-            sub.gave_up()
+            sub.gave_up(line)
             self._line = _Line()
             self._line.entry, self._line.rest = line.entry, line.rest
             self._start()
-        self._tally.fail(
-            sub.where, TimeoutError(f"no answer within {self._limit_s:g} s; going on without it")
-        )
+        self._tally.fail(sub.where, TimeoutError(f"no answer within {self._limit_s:g} s; going on without it"))
 
     # -- ending
 

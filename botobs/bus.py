@@ -90,9 +90,7 @@ class Bus:
         True
     """
 
-    def __init__(
-        self, faults: Faults, *, queue_size: int, threaded: bool, callback_limit_s: float = 5.0
-    ) -> None:
+    def __init__(self, faults: Faults, *, queue_size: int, threaded: bool, callback_limit_s: float = 5.0) -> None:
         self._threaded = threaded
         self._most_outstanding = max(1, queue_size) if threaded else None
         self._tally = Tally(faults)

@@ -32,7 +32,7 @@ class Faults:
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
         self.last_error: str | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may run verbs while its own thread is in here
         self._errors: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._logged: dict[tuple[str, str], float] = {}
@@ -68,6 +68,10 @@ class Faults:
         except Exception:  # a broken handler of the bot's must not become the bot's problem
             with self._lock:
                 self._errors["logging"] = self._errors.get("logging", 0) + 1
+
+    def abandon(self) -> None:
+        """In a forked child: the lock may be held by a thread that does not exist here."""
+        self._lock = threading.RLock()
 
     @property
     def errors(self) -> Mapping[str, int]:

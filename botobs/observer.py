@@ -40,7 +40,7 @@ from botobs.streams.redact import Redactor
 from botobs.streams.store import StreamStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from botobs.datadir import PreviousRun
@@ -50,6 +50,9 @@ __all__ = ["Observer", "Parts"]
 
 _DAY_NS = 86_400 * 10**9
 _FLUSH_S = 5.0
+_DISK_S = 0.1  # what the disk gets at the end, however little the collector or a subscriber has left
+_UNDO_S = 0.5
+_SLICE_NS = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
@@ -121,7 +124,7 @@ class Observer(StageVerbs):
             faults=self.faults,
             synchronous=backtest,
         )
-        undo.callback(self._store.abandon)
+        undo.callback(_undone, self._store.close)
         self._cells = CellTable(raw=settings.meter_provider is not None)
         live_clock = isinstance(self._clock, SystemClock)
         head = self._redactor.line({"schema": "v1", "bot": settings.bot, "run_id": self.run_id})[1:-1]
@@ -138,19 +141,20 @@ class Observer(StageVerbs):
         )
         super().__init__(self._own)
         self.bus = Bus(self.faults, queue_size=settings.queue_size, threaded=not backtest)
-        undo.callback(self.bus.close, time.monotonic())
+        undo.callback(_undone, self.bus.close)
         self._overhead = Overhead(self._cells)
         self._ending = threading.Lock()
+        self._ender = 0  # the thread that ends it
+        self._hands = threading.Lock()  # held by whoever takes kept traces and durations out of their queues
         self._over: Report | None = None
         self._lost_before = 0
-        self._pid = os.getpid()
         self.resource = _resource(settings, self.run_id)
         self._attached: list[Attached] = []
         self._send_out(settings, parts, self.resource, undo, backtest=backtest)
         self._measure(settings, self.resource, undo, backtest=backtest)
         self.bus.subscribe(Event, RecordSink(self._own, self._store.put), immediate=True, _trusted=True)
         self._drainer = Drainer(
-            (self._store.drain, self._encode_kept, self._metrics.drain),
+            (self._store.drain, self._in_hand(self._encode_kept), self._in_hand(self._metrics.drain)),
             (self.bus.housekeep, self._overhead_now, self._now_and_then),
             self.faults,
         )
@@ -164,8 +168,10 @@ class Observer(StageVerbs):
         settings = load(bot, keywords, env={}) if parts.bare else load(bot, keywords)
         with contextlib.ExitStack() as undo:
             observer = cls(settings, parts, undo)
+            undo.callback(_undone, observer._drainer.close)
+            undo.callback(lifecycle.leave, observer._own)
+            observer._run()
             undo.pop_all()
-        observer._run()  # noqa: SLF001  # its own class
         return observer
 
     # -- building -----------------------------------------------------------------------------------------------------
@@ -180,7 +186,8 @@ class Observer(StageVerbs):
             clock=self._clock,
             warn=lambda text: self.faults.say("data_dir", "warning", str(text)),
         )
-        undo.callback(claimed.release, clean=True)
+        # a start that fails must not pass for the clean end of a run that had none
+        undo.callback(claimed.release, clean=claimed.previous is None or claimed.previous.clean)
         return claimed
 
     def _send_out(
@@ -201,7 +208,7 @@ class Observer(StageVerbs):
             self._otlp = OtlpOut(
                 settings.otlp_endpoint, resource, botobs.__version__, self.faults, transport=parts.transport
             )
-            undo.callback(self._otlp.close, time.monotonic())
+            undo.callback(_undone, self._otlp.close)
             if settings.tracer_provider is not None:
                 self._encode = self._provider_spans = ProviderSpans(
                     settings.tracer_provider, engine, botobs.__version__, self._redactor.is_secret
@@ -253,7 +260,7 @@ class Observer(StageVerbs):
                 self.health_page,
                 self.faults,
             )
-            undo.callback(self.endpoint.close, time.monotonic())
+            undo.callback(_undone, self.endpoint.close)
 
     def _run(self) -> None:
         """Everything is built: begin, and say what was found."""
@@ -369,20 +376,38 @@ class Observer(StageVerbs):
         if self._over is not None:
             return self._over
         try:
-            return self._flushed(begun, begun + _timeout(timeout))
+            with lifecycle.finishing():
+                return self._report(begun, done=self._flushed(begun + _timeout(timeout)))
         except Exception as error:
             self.faults.error("flush", error)
             return Report(delivered=False, took_s=time.monotonic() - begun)
 
-    def _flushed(self, begun: float, deadline: float) -> Report:
+    def _flushed(self, deadline: float) -> bool:
+        sync = self.settings.durability == "fsync"
+        self._store.flush(deadline, sync=sync)  # at once: a subscriber may hang till the deadline
         done = self.bus.flush(deadline)
-        while self._encode_kept(10**7) and time.monotonic() < deadline:
-            pass
-        done = self._store.flush(deadline, sync=self.settings.durability == "fsync") and done
-        outlets = [self._otlp] if self._otlp is not None else []
-        for outlet in (*outlets, *self._attached):
+        done = self._empty_queues(deadline) and done
+        done = self._store.flush(deadline, sync=sync) and done  # what subscribers wrote
+        for outlet in self._outlets():
             done = outlet.flush(deadline) and done
-        return self._report(begun, done=done)
+        return done
+
+    def _outlets(self) -> list[Attached]:
+        """What sends, botobs's own first."""
+        return [*(() if self._otlp is None else (self._otlp,)), *self._attached]
+
+    def _empty_queues(self, deadline: float) -> bool:
+        """Encode the traces and hand on the durations that wait; whether none is left."""
+        if not self._hands.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            return False
+        try:
+            for job in (self._encode_kept, self._metrics.drain, self._metrics.drain):  # a round may miss the newest
+                while job(_SLICE_NS):
+                    if time.monotonic() >= deadline:
+                        return False
+            return True
+        finally:
+            self._hands.release()
 
     def _report(self, begun: float, *, done: bool) -> Report:
         records = Counts(self._store.written, self._store.pending, self._store.dropped)
@@ -415,41 +440,67 @@ class Observer(StageVerbs):
         """As `shutdown`; `how` is written into the run's last record."""
         begun = time.monotonic()
         deadline = begun + _timeout(timeout)
-        with self._ending:
-            if self._over is not None:
-                return self._over
-            lifecycle.leave(self._own)
-            try:
-                self.bus.publish(
-                    RunEnded(
-                        ts_ns=self._clock.time_ns(), pid=os.getpid(), how=how, ran_s=round(begun - self._started, 3),
-                        dropped=dict(self.faults.drops) or None,
-                    )
-                )  # fmt: skip
-                report = self._flushed(begun, deadline)
-            except Exception as error:  # the rest of the end must come whatever happens
-                self._counted("shutdown", error)
-                report = Report(delivered=False, took_s=time.monotonic() - begun)
-            self._over = report
-            self._close(deadline)
-            self._over = attrs.evolve(report, took_s=time.monotonic() - begun)
-            return self._over
+        if self._ender == threading.get_ident():  # a signal handler, in the middle of it
+            return Report(delivered=False, took_s=0.0)
+        with lifecycle.finishing():
+            if self._over is None and self._ending.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+                self._ender = threading.get_ident()
+                try:
+                    if self._over is None:
+                        self._over = self._ended(begun, deadline, how)
+                finally:
+                    self._ender = 0
+                    self._ending.release()
+            return self._over or Report(delivered=False, took_s=time.monotonic() - begun)
 
-    def _close(self, deadline: float) -> None:
-        closers = [self._drainer.close, self.bus.close, self._store.close]
-        if self._otlp is not None:
-            closers.append(self._otlp.close)
-        closers += [part.close for part in self._attached]
-        if self.endpoint is not None:
-            closers.append(self.endpoint.close)
-        closers.append(lambda until: self._metrics.close(max(until - time.monotonic(), 0.0)))
-        for close in closers:
-            try:
-                close(deadline)
-            except Exception as error:
-                self._counted("shutdown", error)
-        if self._data_dir is not None:
-            self._data_dir.release(clean=True)
+    def _ended(self, begun: float, deadline: float, how: str) -> Report:
+        lifecycle.stop(self._own)
+        done = False
+        try:
+            self.bus.publish(
+                RunEnded(
+                    ts_ns=self._clock.time_ns(), pid=os.getpid(), how=how, ran_s=round(begun - self._started, 3),
+                    dropped=dict(self.faults.drops) or None,
+                )
+            )  # fmt: skip
+            self._store.flush(deadline, sync=False)  # at once: a subscriber may hang till the deadline
+        except Exception as error:  # the rest of the end must come whatever happens
+            self._counted("shutdown", error)
+        else:
+            done = True
+        done = self._close(deadline) and done
+        report = self._report(begun, done=done)
+        lifecycle.leave(self._own)
+        return report
+
+    def _close(self, deadline: float) -> bool:
+        """End every part; whether each has delivered what it had."""
+        delivering: list[Callable[[float], object]] = [
+            self._drainer.close,
+            self.bus.close,
+            self._empty_queues,
+            *(outlet.close for outlet in self._outlets()),
+            # late, so that what others write while the collector is waited for is written too
+            lambda until: self._store.close(max(until, time.monotonic() + _DISK_S)),
+        ]
+        others: list[Callable[[float], object]] = [
+            *(() if self.endpoint is None else (self.endpoint.close,)),
+            lambda until: self._metrics.close(max(until - time.monotonic(), 0.0)),
+            lambda _until: None if self._data_dir is None else self._data_dir.release(clean=True),
+        ]
+        done = True
+        for close in delivering:
+            done = self._closed(close, deadline) and done
+        for close in others:
+            self._closed(close, deadline)
+        return done
+
+    def _closed(self, close: Callable[[float], object], deadline: float) -> bool:
+        try:
+            return bool(close(deadline))
+        except Exception as error:
+            self._counted("shutdown", error)
+            return False
 
     def _counted(self, where: str, error: Exception) -> None:
         with contextlib.suppress(Exception):  # strict mode raises; here the work has to go on
@@ -458,7 +509,8 @@ class Observer(StageVerbs):
     def abandon(self) -> None:
         """In a forked child: let go of everything that is the parent's. The verbs do nothing from here on."""
         self._over = Report(delivered=False, took_s=0.0)
-        self._ending = threading.Lock()
+        self._ending, self._hands, self._ender = threading.Lock(), threading.Lock(), 0
+        self.faults.abandon()
         parts = (self._store, self.bus, self._otlp, *self._attached, self.endpoint, self._metrics, self._data_dir)
         for part in parts:
             if part is not None:
@@ -478,6 +530,19 @@ class Observer(StageVerbs):
         return f"<botobs.Observer {self.settings.bot!r} {self.run_id} {state}>"
 
     # -- background -----------------------------------------------------------------------------------------------------
+
+    def _in_hand(self, job: Callable[[int], bool]) -> Callable[[int], bool]:
+        """The job, left out while somebody else has its queues in hand."""
+
+        def held(budget_ns: int) -> bool:
+            if not self._hands.acquire(blocking=False):
+                return False
+            try:
+                return job(budget_ns)
+            finally:
+                self._hands.release()
+
+        return held
 
     def _encode_kept(self, budget_ns: int) -> bool:
         """Encode kept traces for about `budget_ns`; whether some are left."""
@@ -503,6 +568,12 @@ class Observer(StageVerbs):
             self._data_dir.touch()
         if self.endpoint is not None and self._beats % 30 == 0:
             self.endpoint.retry()
+
+
+def _undone(close: Callable[[float], object]) -> None:
+    """Close a part of a start that failed; that failure is what has to be told."""
+    with contextlib.suppress(Exception):
+        close(time.monotonic() + _UNDO_S)
 
 
 def _let_go(kept: Any) -> None:

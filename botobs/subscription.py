@@ -95,7 +95,7 @@ class Subscription:
         self._outstanding = 0  # calls handed to the event loop that have not ended
         self._tasks: set[Future[object]] = set()  # a loop keeps no strong reference to its tasks
         self._lock = threading.RLock()
-        self._stuck = 0  # calls given up that have not come back
+        self._stuck: set[object] = set()  # calls given up that have not come back
         self._hangs = 0  # calls ever given up
 
     def __repr__(self) -> str:
@@ -109,18 +109,16 @@ class Subscription:
     @property
     def hung(self) -> bool:
         """Whether it gets no events: a call of it hangs at the moment, or three did before."""
-        return self._stuck > 0 or (self._hangs >= _MOST_HANGS and not self.trusted)
+        return bool(self._stuck) or (self._hangs >= _MOST_HANGS and not self.trusted)
 
-    def gave_up(self) -> None:
+    def gave_up(self, call: object) -> None:
         """A call of it takes too long and is waited for no more."""
-        with self._lock:
-            self._stuck += 1
-            self._hangs += 1
+        self._stuck.add(call)
+        self._hangs += 1
 
-    def came_back(self) -> None:
-        """A call that was given up has ended after all."""
-        with self._lock:
-            self._stuck -= 1
+    def came_back(self, call: object) -> None:
+        """A call has ended, given up before or not."""
+        self._stuck.discard(call)
 
     def call(self, event: Event) -> None:
         """Call it on this thread, or hand the call to its event loop; raises what it raises."""
@@ -131,26 +129,23 @@ class Subscription:
 
     def call_boxed(self, event: Event) -> bool:
         """Call it within its limit, past which it leaves the immediate lane. `False`: it was not called."""
-        over = stuck = False
+        over = False
+        me = object()
 
         def run() -> None:
             nonlocal over
             try:
                 self.call(event)
             finally:
-                with self._lock:
-                    over = True
-                    if stuck:
-                        self.came_back()
+                over = True
+                self.came_back(me)
 
         outcome = timebox.call(run, limit_s=self._limit_s)
         if outcome.state == "hung" and outcome.began:
-            with self._lock:
-                self.immediate = False
-                self.gave_up()
-                stuck = True
-                if over:  # it ended between its limit and here
-                    self.came_back()
+            self.immediate = False
+            self.gave_up(me)
+            if over:  # it ended between its limit and here
+                self.came_back(me)
         if outcome.error is not None:
             self._tally.fail(self.where, outcome.error)
         return outcome.began
@@ -159,9 +154,7 @@ class Subscription:
 
     def _schedule(self, event: Event) -> None:
         if self.loop is None:
-            raise RuntimeError(
-                "an async subscriber needs an event loop: none ran when it subscribed, or since"
-            )
+            raise RuntimeError("an async subscriber needs an event loop: none ran when it subscribed, or since")
         most = self._most_outstanding
         with self._lock:
             if most is not None and self._outstanding >= most and event.importance < Importance.CRITICAL:

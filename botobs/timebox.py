@@ -48,7 +48,7 @@ class Outcome(Generic[T]):
 
 
 class _Job:
-    __slots__ = ("args", "context", "depth", "done", "error", "finished", "fn", "given_up", "value")
+    __slots__ = ("_token", "args", "context", "depth", "done", "error", "fn", "value")
 
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], depth: int) -> None:
         self.fn = fn
@@ -57,23 +57,40 @@ class _Job:
         self.context = contextvars.copy_context()
         self.value: Any = None
         self.error: BaseException | None = None
-        self.finished = False
-        self.given_up = False
+        self._token = [True]
         # a bare lock is the cheapest bell: held until the job is done
         self.done = threading.Lock()
         self.done.acquire()
 
+    def settle(self) -> bool:
+        """Whether the one who asks, the end or the limit, is the first to ask."""
+        try:
+            return self._token.pop()
+        except IndexError:
+            return False
+
 
 class _Crew:
-    """The threads of one process; a forked child gets a new one."""
+    """The threads of one process; a forked child gets a new one.
 
-    __slots__ = ("abandoned", "idle", "lock")
+    No lock, only operations that are atomic by themselves: a signal handler may call while its own thread is in
+    the middle of a call, and would wait for a worker that waits for the lock its thread holds.
+    """
+
+    __slots__ = ("abandoned", "idle")
 
     def __init__(self) -> None:
-        # re-entrant: a signal handler may call while its own thread is in here
-        self.lock = threading.RLock()
         self.idle: list[_Worker] = []
-        self.abandoned = 0
+        self.abandoned: set[_Job] = set()
+
+    def give_up(self, job: _Job) -> bool:
+        """Wait for `job` no more; `False`: it ended in the last moment."""
+        # first in, then the question: a worker that finds itself given up finds itself in the set as well
+        self.abandoned.add(job)
+        if job.settle():
+            return True
+        self.abandoned.discard(job)
+        return False
 
 
 _here = threading.local()  # .depth: how many calls deep this thread is
@@ -108,14 +125,12 @@ class _Worker(threading.Thread):
         except BaseException as error:  # SystemExit too: it would end the thread and leave the caller waiting
             job.error = error
         crew = self._crew
-        with crew.lock:
-            job.finished = True
-            if job.given_up:
-                crew.abandoned -= 1
-            # the function may have forked: in the child this thread has no place in the new crew
-            staying = len(crew.idle) < _IDLE_KEPT and crew is self._pool.crew
-            if staying:
-                crew.idle.append(self)
+        # the function may have forked: in the child this thread has no place in the new crew
+        staying = len(crew.idle) < _IDLE_KEPT and crew is self._pool.crew
+        if staying:
+            crew.idle.append(self)
+        if not job.settle():
+            crew.abandoned.discard(job)
         job.done.release()
         return staying
 
@@ -135,7 +150,7 @@ class Pool:
     @property
     def abandoned(self) -> int:
         """How many calls hang at the moment."""
-        return self.crew.abandoned
+        return len(self.crew.abandoned)
 
     def call(self, fn: Callable[[*Ts], T], *args: *Ts, limit_s: float) -> Outcome[T]:
         """Call `fn(*args)` on another thread, in a copy of the caller's context, and wait at most `limit_s`.
@@ -148,12 +163,12 @@ class Pool:
             return _inline(fn, args, begun)
         job = _Job(fn, args, depth + 1)
         crew = self.crew
-        with crew.lock:
-            if crew.abandoned >= self._most:
-                error = TimeoutError(f"not called: {crew.abandoned} earlier calls still hang")
-                return Outcome("hung", None, error, 0.0, began=False)
-            worker = crew.idle.pop() if crew.idle else None
-        if worker is None:
+        if len(crew.abandoned) >= self._most:
+            error = TimeoutError(f"not called: {len(crew.abandoned)} earlier calls still hang")
+            return Outcome("hung", None, error, 0.0, began=False)
+        try:
+            worker = crew.idle.pop()
+        except IndexError:
             worker = _Worker(self, crew)
             try:
                 worker.start()
@@ -163,23 +178,14 @@ class Pool:
             worker.take(job)
             in_time = job.done.acquire(timeout=min(max(limit_s, 0.0), threading.TIMEOUT_MAX))
         except BaseException:
-            _give_up(crew, job)
+            crew.give_up(job)
             raise
         took_s = time.perf_counter() - begun
-        if not in_time and _give_up(crew, job):
+        if not in_time and crew.give_up(job):
             return Outcome("hung", None, TimeoutError(f"no answer within {limit_s:g} s"), took_s)
         if job.error is not None:
             return Outcome("failed", None, job.error, took_s)
         return Outcome("done", job.value, None, took_s)
-
-
-def _give_up(crew: _Crew, job: _Job) -> bool:
-    with crew.lock:
-        if job.finished:  # in the last moment
-            return False
-        job.given_up = True
-        crew.abandoned += 1
-        return True
 
 
 def _inline(fn: Callable[..., T], args: tuple[Any, ...], begun: float) -> Outcome[T]:
@@ -195,7 +201,7 @@ _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 def _forked() -> None:
     for pool in list(_pools):
-        pool.crew = _Crew()  # threads do not survive a fork, and the old lock may be held by one of them
+        pool.crew = _Crew()  # threads do not survive a fork
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -540,9 +540,7 @@ def test_a_full_queue_drops_by_importance_and_counts_each(make, faults, gate):
     bus.subscribe(Number, take)
     bus.publish(number(0))
     assert entered.wait(LONG)
-    for n, cls in enumerate(
-        [Low, Number, Low, Number, Number, Number, Low, Critical, Critical, Critical, Critical], 1
-    ):
+    for n, cls in enumerate([Low, Number, Low, Number, Number, Number, Low, Critical, Critical, Critical, Critical], 1):
         bus.publish(number(n, cls))
     assert bus.depth == 4  # critical ones may exceed the bound
     bus.publish(number(99))

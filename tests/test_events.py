@@ -56,9 +56,7 @@ def test_names_that_would_hide_the_envelope_get_another_key():
 
 
 def test_what_the_bot_recorded_stays_as_it_is_and_wins():
-    event = Recorded(
-        ts_ns=1, symbol="BTC", bar_id=4, trace_id="ab", into="notes", fields={"symbol": "ETH", "a": None}
-    )
+    event = Recorded(ts_ns=1, symbol="BTC", bar_id=4, trace_id="ab", into="notes", fields={"symbol": "ETH", "a": None})
     assert to_record(event) == {"symbol": "ETH", "bar_id": 4, "trace_id": "ab", "a": None}
     assert stream_of(event) == "notes"
 
@@ -94,9 +92,7 @@ def test_a_subclass_of_the_bots_own_needs_no_registration():
 
 def test_all_is_sorted_and_complete():
     assert list(events.__all__) == sorted(events.__all__)
-    public = {
-        name for name, value in vars(events).items() if getattr(value, "__module__", "") == events.__name__
-    }
+    public = {name for name, value in vars(events).items() if getattr(value, "__module__", "") == events.__name__}
     assert {name for name in public if not name.startswith("_")} == set(events.__all__)
 
 

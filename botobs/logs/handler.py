@@ -11,6 +11,7 @@ from .record import from_record
 
 if TYPE_CHECKING:
     from botobs.observer import Observer
+    from botobs.stages.engine import Engine
 
 __all__ = ["Handler"]
 
@@ -80,14 +81,20 @@ class Handler(logging.Handler):
             return
         token = writing.set(True)
         try:
+            wrong = self._write(engine, record)
+            if wrong is not None:
+                engine.faults.error("logs", wrong)
+        finally:
+            writing.reset(token)
+
+    def _write(self, engine: Engine, record: logging.LogRecord) -> Exception | None:
+        """Write `record`; what went wrong, if anything did."""
+        try:
             fields, wrong = from_record(record)
             self._outlet.write(engine, fields, record.levelno)
         except Exception as error:
-            wrong = error
-        finally:
-            writing.reset(token)
-        if wrong is not None:
-            engine.faults.error("logs", wrong)
+            return error
+        return wrong
 
 
 def _about_ourselves(record: logging.LogRecord) -> bool:

@@ -189,12 +189,12 @@ def encode(ts_ns: int, level: int, fields: dict[str, Any]) -> bytes:
         level: Its level number.
         fields: The fields of its line.
     """
-    key = (level, *map(fields.get, _CONSTANT))
-    constants = _constants.get(key)
+    site = (level, *map(fields.get, _CONSTANT))
+    constants = _constants.get(site)
     if constants is None:
         constants = _encode_constants(level, fields)
         if len(_constants) < _MOST_CONSTANTS:
-            _constants[key] = constants
+            _constants[site] = constants
     moment = max(ts_ns, 0)
     trace_id = _id(fields.get("trace_id"), 16)
     record = LogRecord(

@@ -93,15 +93,12 @@ class StructlogStream:
             engine.faults.dropped("logs")
             return event_dict
         token = writing.set(True)
-        wrong: Exception | None = None
         try:
             self._write(engine, logger, method_name, event_dict)
         except Exception as error:
-            wrong = error
+            engine.faults.error("logs", error)
         finally:
             writing.reset(token)
-        if wrong is not None:
-            engine.faults.error("logs", wrong)
         return event_dict
 
     def _write(self, engine: Engine, logger: Any, method: str, event: MutableMapping[str, Any]) -> None:

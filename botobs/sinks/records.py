@@ -42,5 +42,5 @@ class RecordSink:
             record["fields"] = under if "fields" not in record else {**under, "fields": record["fields"]}
         engine = self._engine
         body = engine.line(record)
-        head = b'{"ts":"%b",%b' % (engine.stamp(event.ts_ns).encode(), engine.head)
+        head = b'{"ts":"%b",%b' % (engine.stamp(event.ts_ns), engine.head)
         self._put(stream, head + (b"," + body[1:] if record else b"}"))

@@ -14,6 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
 from opentelemetry.trace import StatusCode
 
+from botobs.stages.live import plain
 from botobs.stages.tick import span_attributes
 
 from .otlp.envelope import varint
@@ -40,6 +41,10 @@ _STATUS: Final = {
     StatusCode.ERROR: Status.STATUS_CODE_ERROR,
 }
 _ROOT: Final = struct.Struct("<16s2s8ssQsQ")
+_DOUBLE: Final = struct.Struct("<d")
+_UINT64: Final = 2**64 - 1
+_MOST_HEADS: Final = 1_000
+_heads: dict[tuple[str, type, int], bytes] = {}
 
 
 class _Template:
@@ -127,8 +132,9 @@ class SpanEncoder:
 
     def _root(self, tick: Tick, live: Live, trace_id: bytes, offset: int) -> bytes:
         more = live.more
+        site = live.stage
         kept = ",".join(tick.why or ())
-        if tick.upstream is not None or more is not None or tick.cut or live.stage.kind != "tick":
+        if tick.upstream is not None or more is not None or tick.cut or site.kind != "tick":
             span = self._span(live, trace_id, offset, tick.upstream)
             found = span_attributes(tick)
             found["kept"] = kept
@@ -137,32 +143,29 @@ class SpanEncoder:
             span.attributes.extend(_attribute(key, self._shown(key, value)) for key, value in found.items())
             return _tagged(span.SerializeToString())
         tails = tick.cells.tails
-        key = f"{tick.symbol is None}{kept}"
-        tail = tails.get(key)
+        tail = tails.get(kept) if tick.symbol is not None else None
         if tail is None:
             span = Span(name="tick", kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
-            constant = {
-                "stage": "tick",
-                "kept": kept,
-                **({} if tick.symbol is None else {"symbol": tick.symbol}),
-            }
+            constant = {"stage": "tick", "kept": kept, **({} if tick.symbol is None else {"symbol": tick.symbol})}
             span.attributes.extend(_attribute(name, value) for name, value in constant.items())
             tail = span.SerializeToString()
-            if len(tails) < 64:
-                tails[key] = tail
-        bar_id = tick.bar_id
-        said = tick.attrs
-        own = b""
-        if bar_id is not None or said:
-            span = Span()
-            found = span_attributes(tick)
-            found.pop("symbol", None)
-            span.attributes.extend(
-                _attribute(name, self._shown(name, value)) for name, value in found.items()
-            )
-            own = span.SerializeToString()
-        body = _ROOT.pack(trace_id, _SPAN_ID, live.sid, _START, live.t0 + offset, _END, live.t1 + offset)
-        return _SPAN + varint(len(body) + 2 + len(own) + len(tail)) + _TRACE_ID + body + own + tail
+            if tick.symbol is not None and len(tails) < 64:
+                tails[kept] = tail
+        own = b"" if tick.bar_id is None else _packed("bar_id", tick.bar_id)
+        if site.price is not None:
+            own += _packed("price", site.price)
+        if site.bid is not None:
+            own += _packed("bid", site.bid)
+        if site.ask is not None:
+            own += _packed("ask", site.ask)
+        if site.venue is not None:
+            own += _packed("venue", site.venue)
+        for key, value in site.attrs:
+            own += _packed(key, self._shown(key, value))
+        return b"%b%b%b%b%b%b" % (
+            _SPAN, varint(_FIXED + len(own) + len(tail)), _TRACE_ID,
+            _ROOT.pack(trace_id, _SPAN_ID, live.sid, _START, live.t0 + offset, _END, live.t1 + offset), own, tail,
+        )  # fmt: skip
 
     def _unusual(self, live: Live, trace_id: bytes, offset: int) -> bytes:
         return _tagged(self._span(live, trace_id, offset, None).SerializeToString())
@@ -239,6 +242,26 @@ def _sid(live: Live) -> bytes:
 
 def _tagged(span: bytes) -> bytes:
     return _SPAN + varint(len(span)) + span
+
+
+def _packed(key: str, value: Any) -> bytes:
+    """An attribute of a span as bytes: what stands before the value's own bytes depends on the key and their number."""
+    kind = value.__class__
+    if kind is float:
+        body = _DOUBLE.pack(value)
+    elif kind is int and -(2**63) <= value < 2**63:
+        body = varint(value & _UINT64)
+    elif kind is str and value.isascii() and 0 < len(value) < 4000:
+        body = value.encode()
+    else:
+        return Span(attributes=[_attribute(key, plain(value))]).SerializeToString()
+    known = (key, kind, len(body))
+    head = _heads.get(known)
+    if head is None:
+        head = Span(attributes=[_attribute(key, value)]).SerializeToString()[: -len(body)]
+        if len(_heads) < _MOST_HEADS:
+            _heads[known] = head
+    return head + body
 
 
 def _attribute(key: str, value: Any) -> KeyValue:

@@ -85,7 +85,7 @@ class Engine:
         self.cut = 0  # spans left out of traces with too many
         # takes a kept trace on the bot's own thread; None: it waits in `kept` for the drainer
         self.export: Callable[[Tick | Live], None] | None = None
-        self.stamp_cache: tuple[int, str] = (-1, "")
+        self.stamp_cache: tuple[int, bytes] = (-1, b"")
         self.ambient = ambient(self, cells.of(ACCOUNT, b'"all"'))
 
     def keep_tick(self, tick: Tick, reason: str) -> None:
@@ -107,11 +107,11 @@ class Engine:
         else:
             self.faults.dropped("spans")
 
-    def stamp(self, ns: int) -> str:
+    def stamp(self, ns: int) -> bytes:
         """`ns` as a record's `ts`; the second is formatted once."""
         second, rest = divmod(ns, _SECOND)
         known, prefix = self.stamp_cache  # one load: threads see a pair that belongs together
         if second != known:
-            prefix = rfc3339(second * _SECOND)[:20]
+            prefix = rfc3339(second * _SECOND)[:19].encode() + b"."
             self.stamp_cache = (second, prefix)
-        return f"{prefix}{rest // 1000:06d}Z"
+        return b"%b%06dZ" % (prefix, rest // 1000)

@@ -33,7 +33,7 @@ class Site:
 
     def __init__(self, label: str, attrs: Mapping[str, Any] | None, engine: Engine | None) -> None:
         self.label = label
-        self.attrs = _pairs(attrs)
+        self.attrs = _pairs(attrs) if attrs else ()
         self.engine = engine
         self.template: Any = None  # the encoded constants of its spans, kept here by the encoder
 
@@ -42,6 +42,10 @@ class Site:
         from .wrap import wrap  # noqa: PLC0415  # decorating needs inspect, running does not
 
         return wrap(self, fn)
+
+    def said(self) -> tuple[tuple[str, Any], ...]:
+        """What the bot said beside the name, for the root span of a trace."""
+        return ()
 
     def open(self, parent: Any) -> Live:
         """Start a stage whose context is not entered yet."""
@@ -244,7 +248,7 @@ class Stage(Site):
 class TickSite(Site):
     """One turn of the bot's loop: context manager (gives the `Tick`) and decorator."""
 
-    __slots__ = ("bar_id", "said", "symbol")
+    __slots__ = ("ask", "bar_id", "bid", "price", "symbol", "venue")
 
     kind: Final = "tick"
     latency_key: Final = "tick_ms"
@@ -253,7 +257,10 @@ class TickSite(Site):
         self,
         symbol: str | None,
         bar_id: Any,
-        said: tuple[tuple[str, Any], ...],
+        price: Any,
+        bid: Any,
+        ask: Any,
+        venue: Any,
         attrs: Mapping[str, Any] | None,
         engine: Engine | None,
     ) -> None:
@@ -263,7 +270,10 @@ class TickSite(Site):
         self.template = None
         self.symbol = symbol
         self.bar_id = bar_id
-        self.said = said
+        self.price = price
+        self.bid = bid
+        self.ask = ask
+        self.venue = venue
 
     def __enter__(self) -> Tick:
         parent = get_context()
@@ -314,8 +324,18 @@ class TickSite(Site):
         tick = live.tick
         tick.symbol = symbol
         tick.bar_id = self.bar_id
-        tick.attrs = self.said + self.attrs if self.attrs else self.said
         return live
+
+    def again(self, symbol: Any, bar_id: Any) -> TickSite:
+        """The same for another turn."""
+        again = TickSite(symbol, bar_id, self.price, self.bid, self.ask, self.venue, None, self.engine)
+        again.attrs = self.attrs
+        return again
+
+    def said(self) -> tuple[tuple[str, Any], ...]:
+        """What the bot said of this turn, for the span."""
+        quote = (("price", self.price), ("bid", self.bid), ("ask", self.ask), ("venue", self.venue))
+        return (*[pair for pair in quote if pair[1] is not None], *self.attrs)
 
 
 def _root(site: Site, engine: Engine, parent: Any, above: Live | None, cells: Any) -> Live:

@@ -37,13 +37,14 @@ ENVELOPE: Final = frozenset(
 MOST_SPANS = 512
 # Durations in records are multiples of 1/1024 ms: such numbers add up exactly, in binary and in decimal alike.
 _GRAIN = 1024
+_NO_LATENCY: Final = dict.fromkeys(LATENCY_KEYS.values(), 0.0)
 
 
 class Tick:
     """What `with botobs.tick(...) as tick:` gives."""
 
     __slots__ = (
-        "_error", "attrs", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "root", "shared",
+        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "root", "shared",
         "signals", "spans", "special", "symbol", "trace_id", "upstream", "wall_ns", "why",
     )  # fmt: skip
 
@@ -52,11 +53,10 @@ class Tick:
     cells: SymbolCells
     symbol: str | None
     bar_id: Any
-    attrs: tuple[tuple[str, Any], ...]  # what the bot said of this turn, for the span
     root: Live
     spans: list[Live]
     signals: list[tuple[bytes, bytes]] | None
-    folded: dict[str, int] | None
+    folded: dict[str, float] | None
     why: dict[str, None] | None  # the reasons to keep the trace, in order
     special: bool  # a stage that ends has more to do than to count itself
     shared: bool  # stands for all stages outside a tick until one of them needs a tick of its own
@@ -106,11 +106,23 @@ class Tick:
         if engine is None:
             return
         try:
-            said: dict[str, Any] = {
-                "source": source, "pred_bps": pred_bps, "strength": strength, "confidence": confidence, "cohort": cohort,
-                "features": features, "model": model, "decision": decision,
-            }  # fmt: skip
-            body = {key: value for key, value in said.items() if value is not None}
+            body: dict[str, Any] = {}
+            if source is not None:
+                body["source"] = source
+            if pred_bps is not None:
+                body["pred_bps"] = pred_bps
+            if strength is not None:
+                body["strength"] = strength
+            if confidence is not None:
+                body["confidence"] = confidence
+            if cohort is not None:
+                body["cohort"] = cohort
+            if features is not None:
+                body["features"] = features
+            if model is not None:
+                body["model"] = model
+            if decision is not None:
+                body["decision"] = decision
             if more:
                 body.update(more if ENVELOPE.isdisjoint(more) else _beside_envelope(more))
             line = engine.line(body)
@@ -244,33 +256,35 @@ class Tick:
     def latency(self) -> dict[str, float]:
         """Milliseconds of the tick's outermost stages by kind, and their exact sum."""
         found = self._latencies(self.spans)
-        total = sum(found.values())
-        result = {key: grains / _GRAIN for key, grains in found.items()}
-        result[TOTAL] = total / _GRAIN
-        return result
+        found[TOTAL] = sum(found.values())
+        return found
 
-    def _latencies(self, spans: list[Live]) -> dict[str, int]:
-        found = dict(self.folded) if self.folded else dict.fromkeys(LATENCY_KEYS.values(), 0)
+    def _latencies(self, spans: list[Live]) -> dict[str, float]:
+        found = (self.folded or _NO_LATENCY).copy()
         root = self.root
         for live in spans:
             if live.t1 and (live.parent is root or live.above() is root):
                 key = live.stage.latency_key
-                took = live.t1 - live.t0 - (live.more.idle_ns if live.more is not None else 0)
-                found[key] = found.get(key, 0) + (took * _GRAIN + 500_000) // 1_000_000
+                took = live.t1 - live.t0
+                if live.more is not None:
+                    took -= live.more.idle_ns
+                grains = (took * _GRAIN + 500_000) // 1_000_000 / _GRAIN
+                found[key] = found[key] + grains if key in found else grains
         return found
 
     def _envelope(self, engine: Engine) -> bytes:
-        stamp = engine.stamp(self.unix_now())
-        parts = [b'{"ts":"%b",%b' % (stamp.encode(), engine.head)]
+        stamp = engine.stamp(self.wall_ns + self.now() - self.root.t0)
+        bar = self.bar_id
+        if self.symbol is not None and bar.__class__ is int and self.keeps:  # the usual record, in one go
+            trace_id = self.trace_id or self.own_trace_id()
+            return b'{"ts":"%b",%b,"symbol":%b,"bar_id":%d,"trace_id":"%032x"' % (
+                stamp, engine.head, self.cells.json_symbol, bar, trace_id,
+            )  # fmt: skip
+        parts = [b'{"ts":"%b",%b' % (stamp, engine.head)]
         if self.symbol is not None:
             parts.append(b',"symbol":' + self.cells.json_symbol)
-        bar = self.bar_id
         if bar is not None:
-            parts.append(
-                b',"bar_id":%d' % bar
-                if bar.__class__ is int
-                else b',"bar_id":' + engine.line({"bar_id": bar})[10:-1]
-            )
+            parts.append(b"," + engine.line({"bar_id": bar})[1:-1])
         if self.keeps:
             parts.append(b',"trace_id":"%032x"' % self.own_trace_id())
         return b"".join(parts)
@@ -290,7 +304,7 @@ def span_attributes(tick: Tick) -> dict[str, Any]:
         found["symbol"] = tick.symbol
     if tick.bar_id is not None:
         found["bar_id"] = plain(tick.bar_id)
-    for key, value in tick.attrs:
+    for key, value in tick.root.stage.said():
         found[key] = plain(value)
     return found
 
@@ -301,7 +315,6 @@ def blank(engine: Engine | None, cells: Any) -> Tick:
     tick.engine = engine
     tick.cells = cells
     tick.symbol = tick.bar_id = tick.signals = tick.folded = tick.why = tick.upstream = tick._error = None
-    tick.attrs = ()
     tick.special = cells is not None and cells.raw
     tick.done = tick.kept = tick.shared = False
     tick.cut = tick.trace_id = 0

@@ -79,14 +79,9 @@ class StageVerbs:
             >>> with botobs.tick("BTC-USD", bar_id=7, bid=99.5, ask=100.5) as tick:
             ...     tick.signal(decision={"dir": "flat"})
         """
-        if callable(symbol):
-            return TickSite(None, None, (), None, self._engine)(symbol)
-        if price is None and bid is None and ask is None and venue is None:
-            return TickSite(symbol, bar_id, (), attrs, self._engine)
-        said = (("price", price), ("bid", bid), ("ask", ask), ("venue", venue))
-        return TickSite(
-            symbol, bar_id, tuple([pair for pair in said if pair[1] is not None]), attrs, self._engine
-        )
+        if symbol.__class__ is not str and callable(symbol):
+            return TickSite(None, None, None, None, None, None, None, self._engine)(symbol)
+        return TickSite(symbol, bar_id, price, bid, ask, venue, attrs, self._engine)
 
     @overload
     def stage(self, fn: F, /) -> F: ...

@@ -71,9 +71,7 @@ def _tick_of(site: Any) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
                 if isinstance(found, str):
                     symbol = found
                     bar_id = getattr(value, "bar_id", None) if bar_id is None else bar_id
-        return TickSite(
-            symbol, bar_id if bar_id is not None else site.bar_id, site.said, dict(site.attrs), site.engine
-        )
+        return site.again(symbol, bar_id if bar_id is not None else site.bar_id)
 
     return pick
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["dumps"]
 
 _DEEPEST = 200  # orjson and most readers give up near 250
-_LARGEST = 1_000_000  # values in one record: a fraction of a second, then the rest is left out, visibly
+_LARGEST = 200_000  # values in one record: after half a second the rest is left out, visibly
 _LONGEST = 1_000  # characters of an object that only shows itself as text
 
 _option = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -132,8 +132,8 @@ class _Copy:
                 return self.plain(value._value_, depth) if issubclass(kind, enum.Enum) else convert(value)
         if issubclass(kind, enum.Enum):
             return self.plain(value._value_, depth)
-        if issubclass(kind, dict):
-            return self._mapping(dict.copy(value).items(), depth)
+        if issubclass(kind, dict):  # in one go, as other threads may change it; a subclass may iterate without end
+            return self._mapping(list(dict.items(value)), depth)
         names = _field_names(kind, value)
         if names is not None:
             return self._fields(value, names, depth)

@@ -83,8 +83,8 @@ class StreamReader:
     ) -> Iterator[Record]:
         """The records made from `start` up to, not including, `end`, in the order they were written.
 
-        Only archives that can hold such records are opened. With either bound, records without a time are left
-        out.
+        Only archives that can hold such records are opened. With either bound, records without a time are
+        left out.
 
         Args:
             stream: Which stream.

@@ -1,7 +1,7 @@
 """Secrets stay out of what is written.
 
 Every record passes here, so the common one must pass quickly: a record whose keys were all looked at before,
-with no slash in it, is let through after a few set operations. Everything else is searched for trigger words,
+without a slash, is let through after a few set operations. Everything else is searched for trigger words,
 and only what contains one is parsed and walked.
 """
 
@@ -73,7 +73,7 @@ class Redactor:
         line = dumps(value)
         try:
             if self._familiar(value, line):
-                if b"/" not in line:
+                if b"/" not in line and b"%" not in line:
                     return line
                 low = line.lower()
                 for trace in _WEBHOOK_TRACES:

@@ -195,7 +195,7 @@ class StreamStore:
         return (self._archive is None or self._archive.close(deadline)) and done
 
     def abandon(self) -> None:
-        """Let go of everything without writing: after a fork, in the child. Takes no lock; its holder is gone."""
+        """Let go of everything unwritten: after a fork, in the child. Takes no lock; its holder is gone."""
         self._closed = True
         for lane in self._lanes:
             lane.limit = NOTHING
