@@ -16,9 +16,7 @@ _ALL = {"stage": "stage", "cpu": "cpu", "paced": "paced", "memory": "memory", "i
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks of botobs.")
-    parser.add_argument(
-        "--only", choices=list(_ALL), action="append", help="this one alone; may be given again"
-    )
+    parser.add_argument("--only", choices=list(_ALL), action="append", help="this one alone; may be given again")
     parser.add_argument("--quick", action="store_true", help="under a minute, less sure")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a limit is missed")
@@ -35,9 +33,7 @@ def main() -> int:
         results.append(result)
         if not options.json:
             print(result.show(), flush=True)
-    missed = [
-        f"{each.name}: {figure.name}" for each in results for figure in each.figures if figure.met is False
-    ]
+    missed = [f"{each.name}: {figure.name}" for each in results for figure in each.figures if figure.met is False]
     if options.json:
         print(
             json.dumps(

@@ -26,11 +26,7 @@ def run_apart(task: str, variant: str, *, most_s: float, **options) -> dict:
         RuntimeError: It failed, or took longer than `most_s`.
     """
     # the environment's own exporters and settings must not decide what is measured
-    env = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("OTEL_", "BOTOBS_", "LOGFIRE_"))
-    }
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "BOTOBS_", "LOGFIRE_"))}
     over = threading.Event()
     with tempfile.TemporaryDirectory(prefix="botobs-bench-") as directory:
         command = [sys.executable, "-m", "bench.child", task, variant]

@@ -48,6 +48,4 @@ def _once(code: str) -> float:
 
 
 def _environment() -> dict[str, str]:
-    return {
-        key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "BOTOBS_", "PYTHON"))
-    }
+    return {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "BOTOBS_", "PYTHON"))}

@@ -31,9 +31,7 @@ _TIMES, _ABOVE_US, _COMPLETED = 4.0, 150.0, 97.0
 def run(*, quick: bool) -> Result:
     """Variants one after the other; the uninstrumented loop first and last."""
     seconds = 3.0 if quick else 20.0
-    result = Result(
-        "paced", f"{_PACE:,} turns/s, 5 stages of 20 µs own work, {seconds:.0f} s; lag from the schedule"
-    )
+    result = Result("paced", f"{_PACE:,} turns/s, 5 stages of 20 µs own work, {seconds:.0f} s; lag from the schedule")
     order = [_PLAIN, _JUDGED, "opentelemetry", "logfire", "structlog", _PLAIN]
     rounds = rounds_for(_OWN_NS)
     for mode in ("spinning", "sleeping"):
@@ -99,9 +97,7 @@ def _us(value: float) -> str:
     return f"{value:,.0f} µs" if value < 10_000 else f"{value / 1000:,.0f} ms"
 
 
-def measure(
-    variant: str, *, directory: Path, endpoint: str, seconds: float, rounds: int, sleeping: bool
-) -> dict:
+def measure(variant: str, *, directory: Path, endpoint: str, seconds: float, rounds: int, sleeping: bool) -> dict:
     from .bots import BOTS
 
     bot = BOTS[variant](lambda: spin(rounds), directory, endpoint)

@@ -451,7 +451,8 @@ class Observer(StageVerbs):
                 finally:
                     self._ender = 0
                     self._ending.release()
-            return self._over or Report(delivered=False, took_s=time.monotonic() - begun)
+            over = self._over
+            return Report(delivered=False, took_s=time.monotonic() - begun) if over is None else over
 
     def _ended(self, begun: float, deadline: float, how: str) -> Report:
         lifecycle.stop(self._own)
@@ -578,8 +579,8 @@ def _undone(close: Callable[[float], object]) -> None:
 
 def _let_go(kept: Any) -> None:
     """Nobody takes traces: free the tick's stages."""
-    if hasattr(kept, "spans"):
-        kept.spans = []
+    if hasattr(kept, "forget"):
+        kept.forget()
 
 
 def _run_id(now_ns: int, *, backtest: bool) -> str:

@@ -64,7 +64,7 @@ def _time_stages() -> float:
     )  # fmt: skip
     tick = blank(engine, engine.ambient.cells)
     tick.special = False
-    tick.wall_ns = 0
+    tick.offset = 0
     tick.root = root = Live()
     root.stage = root.more = None
     root.parent, root.tick, root.t0, root.t1 = {}, tick, 0, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -30,8 +31,22 @@ def work(count, obs=botobs, first=0):
             tick.signal(model=number)
 
 
+_earlier: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_earlier_tests():
+    _earlier.clear()
+    _earlier.update(threading.enumerate())
+
+
 def our_threads():
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("botobs-") and thread.is_alive()]
+    """Threads of botobs that this test started; those that run the bot's own callbacks are kept for the next one."""
+    return [
+        thread.name
+        for thread in set(threading.enumerate()) - _earlier
+        if thread.name.startswith("botobs-") and thread.name != "botobs-timebox"
+    ]
 
 
 def wait_until(true, timeout_s=10.0):
@@ -441,7 +456,7 @@ def test_a_sigterm_does_not_cut_an_end_short_that_is_under_way(tmp_path, where):
         "shutdown": "obs.shutdown(1.5)\ntime.sleep(30)",
         "exit": "",
         "sigterm": "os.kill(os.getpid(), 15)",
-        "thread": "threading.Thread(target=obs.shutdown, args=(1.5,), daemon=True).start()\ntime.sleep(30)",
+        "thread": "threading.Thread(target=obs.shutdown, args=(1.0,), daemon=True).start()\ntime.sleep(30)",
     }[where]
     script = f"""
 import botobs.lifecycle; botobs.lifecycle.EXIT_TIMEOUT_S = 1.5
@@ -615,18 +630,6 @@ def _leftover(tmp_path):
     (archive / "signals-20200101T000000.000000Z.jsonl").write_text('{"ts":"2020-01-01T00:00:00Z"}\n' * 1000)
 
 
-def _fails_and_leaves_nothing(tmp_path, settings, error):
-    _leftover(tmp_path)
-    before = sorted(_fds().values())
-    with pytest.raises(error):
-        botobs.start("bot", **settings)
-    wait_until(lambda: not our_threads())
-    assert not ENGINES
-    wait_until(lambda: sorted(_fds().values()) == before)
-    with botobs.start("bot", data_dir=tmp_path):
-        pass
-
-
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors as Linux shows them")
 @pytest.mark.parametrize(
     "part",
@@ -658,30 +661,19 @@ def test_a_start_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch, part)
             del settings["otlp_endpoint"]
             monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", receiver.url)
             monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "gopher://nowhere")
-        if part == "tracer_provider":
-            botobs.start("bot", data_dir=tmp_path).shutdown()  # what loads late is loaded now
         with pytest.raises(error):
-            botobs.start("bot", **settings)  # as above
-        with monkeypatch.context() as clean:
-            for name in list(os.environ):
-                if name.startswith("OTEL_"):
-                    clean.setenv(name, os.environ[name])
-            _fails_and_leaves_nothing_with(tmp_path, settings, error, clean)
-
-
-def _fails_and_leaves_nothing_with(tmp_path, settings, error, patch):
-    _leftover(tmp_path)
-    before = sorted(_fds().values())
-    with pytest.raises(error):
-        botobs.start("bot", **settings)
-    wait_until(lambda: not our_threads())
-    assert not ENGINES
-    wait_until(lambda: sorted(_fds().values()) == before)
-    for name in list(os.environ):
-        if name.startswith("OTEL_"):
-            patch.delenv(name)
-    with botobs.start("bot", data_dir=tmp_path):
-        pass
+            botobs.start("bot", **settings)  # what loads late is loaded now
+        wait_until(lambda: not our_threads())
+        _leftover(tmp_path)
+        before = sorted(_fds().values())
+        with pytest.raises(error):
+            botobs.start("bot", **settings)
+        wait_until(lambda: not our_threads())
+        assert not ENGINES
+        wait_until(lambda: sorted(_fds().values()) == before)
+        monkeypatch.undo()
+        with botobs.start("bot", data_dir=tmp_path):
+            pass
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors as Linux shows them")
@@ -790,14 +782,16 @@ def test_fifty_starts_and_ends_leave_no_threads_no_descriptors_no_memory(tmp_pat
         tracemalloc.start()
         try:
             turn()
+            gc.collect()
             before = tracemalloc.get_traced_memory()[0]
             for _ in range(44):
                 turn()
+            gc.collect()
             grown = tracemalloc.get_traced_memory()[0] - before
         finally:
             tracemalloc.stop()
         wait_until(lambda: threading.active_count() <= threads + 1)  # the receiver's own come and go
         assert not our_threads()
         wait_until(lambda: len(os.listdir("/proc/self/fd")) <= fds + 1)
-    assert grown < 400_000, f"{grown / 44:.0f} bytes for each start"
+    assert grown < 44 * 3_000, f"{grown / 44:.0f} bytes for each start"
     assert events(tmp_path).count("run_ended") == 50

@@ -578,6 +578,26 @@ def test_an_error_inside_the_handler_does_not_recur():
         assert bench.faults.errors == {"logs": 1}
 
 
+@pytest.mark.timeout(20, method="thread")
+def test_an_error_that_logs_while_it_is_shown_does_not_lock_up():
+    logger = bot_logger(logs.Handler())
+
+    class Talkative(Exception):
+        def __str__(self):
+            logger.error("%d", "x")
+            return "talkative"
+
+    class Value:
+        def __str__(self):
+            raise Talkative
+
+    with engine() as bench:
+        logger.error("%s", Value())
+        assert [record["unformatted"]["error"] for _, record in bench.lines] == ["Talkative: talkative"]
+        assert bench.faults.errors == {"logs": 1}
+        assert bench.faults.drops["logs"] >= 1
+
+
 def test_a_subscriber_that_logs_every_event_comes_to_an_end(tmp_path):
     handler = logs.Handler()
     logger = bot_logger(handler)

@@ -68,7 +68,7 @@ class Outlet:
             body = orjson.dumps({"level": str(fields.get("level")), "message": "<unencodable>"})
         ns = engine.wall()
         if self._stream is not None:
-            engine.put(self._stream, b'{"ts":"%b",%b,%b' % (engine.stamp(ns).encode(), engine.head, body[1:]))
+            engine.put(self._stream, b'{"ts":"%b",%b,%b' % (engine.stamp(ns), engine.head, body[1:]))
         if self._otlp:
             out = _otlp_of(engine)
             if out is not None:

@@ -96,10 +96,10 @@ class ProviderSpans:
         replayed: dict[int, Span] = {}
         for live in tick.spans:
             self._replay(live, tick, replayed)
-        tick.spans = []  # breaks the cycle tick → stage → tick
+        tick.forget()
 
     def _replay(self, live: Live, tick: Tick, replayed: dict[int, Span]) -> None:
-        offset = tick.wall_ns - tick.root.t0
+        offset = tick.offset
         more = live.more
         attributes: dict[str, Any] = {"stage": live.stage.kind}
         if live is tick.root:

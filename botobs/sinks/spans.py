@@ -96,7 +96,7 @@ class SpanEncoder:
         count = len(spans)
         trace_id = tick.trace_id.to_bytes(16, "big")
         ids = self._bits(64 * count).to_bytes(8 * count, "big")
-        offset = tick.wall_ns - root.t0
+        offset = tick.offset
         parts: list[bytes] = []
         at = 0
         for live in spans:
@@ -122,13 +122,13 @@ class SpanEncoder:
                         _START, live.t0 + offset, _END, live.t1 + offset, template.tail,
                     )
                 )  # fmt: skip
-        tick.spans = []  # breaks the cycle tick → stage → tick
+        tick.forget()
         self._send(count, b"".join(parts))
 
     def _late(self, live: Live) -> None:
         tick = live.tick
         live.sid = live.own_span_id().to_bytes(8, "big")
-        self._send(1, self._unusual(live, tick.trace_id.to_bytes(16, "big"), tick.wall_ns - tick.root.t0))
+        self._send(1, self._unusual(live, tick.trace_id.to_bytes(16, "big"), tick.offset))
 
     def _root(self, tick: Tick, live: Live, trace_id: bytes, offset: int) -> bytes:
         more = live.more
@@ -188,10 +188,10 @@ class SpanEncoder:
         )  # fmt: skip
         span.attributes.append(_attribute("stage", stage.kind))
         if more is not None:
-            self._extras(span, more, offset=live.tick.wall_ns)
+            self._extras(span, more, otherwise=live.t0 + offset)
         return span
 
-    def _extras(self, span: Span, more: More, offset: int) -> None:
+    def _extras(self, span: Span, more: More, otherwise: int) -> None:
         if more.name is not None:
             span.name = more.name
         if more.outcome is not None:
@@ -203,7 +203,7 @@ class SpanEncoder:
             span.attributes.append(_attribute("busy_ms", busy / 1e6))
         span.attributes.extend(self._attributes(more.attributes))
         for name, time_ns, attributes in more.events:
-            moment = time_ns if 0 < time_ns < 2**64 else offset
+            moment = time_ns if 0 < time_ns < 2**64 else otherwise
             span.events.add(name=name, time_unix_nano=moment, attributes=self._attributes(attributes))
             if name == "exception" and not span.status.message:
                 kind, message = attributes.get("exception.type", ""), attributes.get("exception.message", "")

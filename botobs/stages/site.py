@@ -296,7 +296,17 @@ class TickSite(Site):
             return
         set_context(live.parent)
         try:
-            self.shut(live, error)
+            tick = live.tick
+            now = live.t1 = tick.now()
+            if error is not None:
+                tick.failed(live, error)
+            cell = tick.cells["tick"]
+            took = now - live.t0
+            cell.counts[bisect_left(BOUNDS_NS, took)] += 1
+            cell.total_ns += took
+            if cell.pending is not None:
+                cell.hand_on(took)
+            tick.close(cell, took)
         except Exception as unexpected:
             if live.tick.engine is not None:
                 live.tick.engine.faults.error("tick", unexpected)
@@ -358,8 +368,8 @@ def _root(site: Site, engine: Engine, parent: Any, above: Live | None, cells: An
             tick.trace_id = upstream.trace_id
             if upstream.trace_flags.sampled:
                 tick.keep("upstream")
-    tick.wall_ns = engine.wall()
-    live.t0 = engine.now()
+    live.t0 = begun = engine.now()
+    tick.offset = engine.wall() - begun
     return live
 
 

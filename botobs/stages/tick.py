@@ -44,8 +44,8 @@ class Tick:
     """What `with botobs.tick(...) as tick:` gives."""
 
     __slots__ = (
-        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "root", "shared",
-        "signals", "spans", "special", "symbol", "trace_id", "upstream", "wall_ns", "why",
+        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "offset", "root", "shared",
+        "signals", "spans", "special", "symbol", "trace_id", "upstream", "why",
     )  # fmt: skip
 
     engine: Engine | None  # None: nothing listens
@@ -66,7 +66,7 @@ class Tick:
     cut: int
     trace_id: int
     upstream: SpanContext | None
-    wall_ns: int
+    offset: int  # what its steady times lack to nanoseconds since 1970
     _error: BaseException | None
 
     # -- what the bot says ------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Tick:
 
     def unix_now(self) -> int:
         """Now, on the time line of this tick."""
-        return self.wall_ns + self.now() - self.root.t0  # type: ignore[no-any-return]
+        return self.offset + self.now()  # type: ignore[no-any-return]
 
     # -- what stages say --------------------------------------------------------------------------------------------
 
@@ -236,7 +236,12 @@ class Tick:
             if self.why:
                 self.hand_over()
                 return
-        self.spans = []  # breaks the cycle tick → stage → tick
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the stages: they know their tick, and a circle would be left to the garbage collector."""
+        self.spans = []
+        self.root = INERT.root
 
     def hand_over(self) -> None:
         """Give the trace to whoever encodes it."""
@@ -273,7 +278,7 @@ class Tick:
         return found
 
     def _envelope(self, engine: Engine) -> bytes:
-        stamp = engine.stamp(self.wall_ns + self.now() - self.root.t0)
+        stamp = engine.stamp(self.offset + self.now())
         bar = self.bar_id
         if self.symbol is not None and bar.__class__ is int and self.keeps:  # the usual record, in one go
             trace_id = self.trace_id or self.own_trace_id()
@@ -331,7 +336,7 @@ def ambient(engine: Engine, cells: SymbolCells) -> Tick:
     tick.special = tick.keeps or cells.raw
     tick.root = INERT.root
     tick.spans = []
-    tick.wall_ns = 0
+    tick.offset = 0
     return tick
 
 
@@ -341,7 +346,7 @@ def promote(live: Live) -> Tick:
     tick = blank(engine, live.tick.cells)
     tick.root = live
     tick.spans = [live]
-    tick.wall_ns = 0 if engine is None else engine.wall() - (engine.now() - live.t0)
+    tick.offset = 0 if engine is None else engine.wall() - engine.now()
     tick.special = True
     live.tick = tick
     return tick
@@ -353,7 +358,7 @@ def _inert() -> Tick:
     tick.spans = []
     tick.done = tick.special = True
     tick.keeps = False
-    tick.wall_ns = 0
+    tick.offset = 0
     live = Live()
     live.stage = live.more = None
     live.parent = {}

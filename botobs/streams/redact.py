@@ -47,6 +47,10 @@ _MOST_KNOWN = 4096  # names of keys seen to be harmless
 _MOST_NESTS = 12  # names of keys seen to hold a mapping
 
 
+# looked for as numbers: a search for one byte is ten times as fast as one for a text of one byte
+_SLASH, _PERCENT = b"/%"
+
+
 class Redactor:
     """Encodes records and takes the secrets out of them.
 
@@ -73,7 +77,7 @@ class Redactor:
         line = dumps(value)
         try:
             if self._familiar(value, line):
-                if b"/" not in line and b"%" not in line:
+                if _SLASH not in line and _PERCENT not in line:
                     return line
                 low = line.lower()
                 for trace in _WEBHOOK_TRACES:

@@ -176,9 +176,8 @@ class Capture:
         Raises:
             TimeoutError: The collector works, and yet spans do not arrive.
         """
-        deadline = time.monotonic() + PATIENCE_S
         for place, (observed, line) in enumerate(self._started()):
-            if self.faults.collects and not observed.send_spans(deadline):
+            if self.faults.collects and observed.flush(PATIENCE_S).spans.pending:
                 raise TimeoutError(f"{observed!r}: spans are still under way after {PATIENCE_S:g} s")
             book, spans, read = self._spans[place]
             payloads = line.payloads[read:]

@@ -91,3 +91,17 @@ def test_single_durations_are_handed_on_only_when_asked_and_bounded():
         for _ in range(100_000):
             cell.hand_on(1)
         assert len(cell.pending) + cell.lost == 100_010
+
+
+def test_ticks_leave_nothing_to_the_garbage_collector():
+    import gc
+
+    with running() as bench:
+        bench.engine.export = lambda kept: kept.forget()
+        gc.collect()
+        before = sum(each["collected"] for each in gc.get_stats())
+        for _ in range(2_000):
+            with botobs.tick("BTC", bid=1.0) as tick, botobs.decision(), botobs.stage("own"):
+                tick.signal(features={"a": 1})
+        gc.collect()
+        assert sum(each["collected"] for each in gc.get_stats()) - before < 100
