@@ -57,7 +57,8 @@ class _Template:
         span.attributes.append(_attribute("stage", stage.kind))
         self.tail = span.SerializeToString()
         self.head = _SPAN + varint(_FIXED + 10 + len(self.tail)) + _TRACE_ID
-        self.pack = struct.Struct(f"<{len(self.head)}s16s2s8s2s8ssQsQ{len(self.tail)}s").pack
+        # head, trace id and what follows it, span id, parent's id and what stands around it, start, end, tail
+        self.pack = struct.Struct(f"<{len(self.head)}s18s8s11sQsQ{len(self.tail)}s").pack
 
 
 class SpanEncoder:
@@ -99,6 +100,9 @@ class SpanEncoder:
         offset = tick.offset
         parts: list[bytes] = []
         at = 0
+        # what all spans of the trace, and most of them of their parent, have in common
+        of_trace = trace_id + _SPAN_ID
+        of_root = b""
         for live in spans:
             more = live.more
             sid = ids[at : at + 8] if more is None or not more.span_id else more.span_id.to_bytes(8, "big")
@@ -106,22 +110,21 @@ class SpanEncoder:
             at += 8
             if live is root:
                 parts.append(self._root(tick, live, trace_id, offset))
+                of_root = _PARENT_ID + sid + _START
             elif more is not None:
                 parts.append(self._unusual(live, trace_id, offset))
             else:
                 parent = live.parent
-                try:
-                    above = parent.sid
-                except AttributeError:  # it was left out of a trace with too many
-                    above = root.sid
-                site = live.stage
-                template = site.template or _template(site)
+                if parent is root:
+                    of_parent = of_root
+                else:  # one that was left out of a trace with too many has no id
+                    of_parent = _PARENT_ID + getattr(parent, "sid", root.sid) + _START
+                template = live.stage.template or _template(live.stage)
                 parts.append(
                     template.pack(
-                        template.head, trace_id, _SPAN_ID, sid, _PARENT_ID, above,
-                        _START, live.t0 + offset, _END, live.t1 + offset, template.tail,
+                        template.head, of_trace, sid, of_parent, live.t0 + offset, _END, live.t1 + offset, template.tail
                     )
-                )  # fmt: skip
+                )
         tick.forget()
         self._send(count, b"".join(parts))
 
@@ -133,7 +136,8 @@ class SpanEncoder:
     def _root(self, tick: Tick, live: Live, trace_id: bytes, offset: int) -> bytes:
         more = live.more
         site = live.stage
-        kept = ",".join(tick.why or ())
+        why = tick.why or {}
+        kept = ",".join(why) if len(why) > 1 else next(iter(why), "")
         if tick.upstream is not None or more is not None or tick.cut or site.kind != "tick":
             span = self._span(live, trace_id, offset, tick.upstream)
             found = span_attributes(tick)

@@ -143,6 +143,8 @@ class Tick:
         Args:
             reason: Why; shown on the trace and counted in `botobs_traces_kept_total`.
         """
+        if self.done and self.root is INERT.root:  # the choice was made
+            return
         if self.why is None:
             self.why = {}
         if len(self.why) < 8:
