@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
 import errno
 import os
 import re
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import tomllib
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import botobs
@@ -19,6 +20,7 @@ import botobs.testing
 import pytest
 from botobs.errors import ConfigError
 from botobs.events import Event, Recorded, RunEnded, RunStarted
+from botobs.sinks.otlp.transport import Receipt, TryLater
 from botobs.stages.engine import ENGINES
 from botobs.streams.reader import StreamReader
 from botobs.testing import Capture, CapturedSpan, Clock, Injector
@@ -32,7 +34,6 @@ from tests.servers.otlp import OtlpReceiver
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
-INSTALLED = any(entry.value == "botobs.testing" for entry in entry_points(group="pytest11"))
 S = 1_000_000_000
 
 
@@ -239,6 +240,20 @@ def test_a_trace_that_began_elsewhere_is_shown_from_where_it_came_in(capbot):
     assert capbot.tree() == "tick\n  feature"
 
 
+def test_a_stage_that_outlives_its_tick_stands_where_it_began(capbot):
+    obs = capbot.start()
+    late = obs.stage("late")
+    with obs.tick("BTC"):
+        elsewhere = contextvars.copy_context()
+        elsewhere.run(late.__enter__)
+        capbot.clock.advance(1)
+        with obs.stage("second"):
+            pass
+    elsewhere.run(late.__exit__, None, None, None)
+    assert [span.name for span in capbot.spans] == ["tick", "second", "late"]
+    assert capbot.tree() == "tick\n  late\n  second"
+
+
 def test_several_observers_keep_apart(capbot):
     first = capbot.start("one")
     second = capbot.start("two", namespace="acme")
@@ -399,7 +414,8 @@ def test_its_reprs_say_something(capbot):
     capbot.faults.disk_full(5)
     capbot.faults.collector_says(503)
     assert repr(capbot.faults) == "<faults: disk full, room for 5 bytes, collector says 503>"
-    assert "id='" in repr(capbot.spans[0]) if capbot.spans else True
+    capbot.faults.all_ok()
+    assert "CapturedSpan(name='feature'" in repr(capbot.spans)
 
 
 # -- the same in each run ----------------------------------------------------------------------------------------------
@@ -556,6 +572,31 @@ def test_spans_wait_for_a_collector_that_comes_back(capbot, fault):
     assert capbot.dropped == {}
 
 
+@pytest.mark.parametrize("mended", [True, False], ids=["answered", "closed"])
+def test_a_request_hangs_until_it_is_answered_or_its_line_is_cut(mended):
+    faults = Injector()
+    faults.collector_hangs()
+    line = faults.collector.line()
+    came = []
+
+    def send():
+        try:
+            came.append(line.send(b"payload", 60.0))
+        except TryLater as error:
+            came.append(str(error))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    sending.join(0.05)
+    assert sending.is_alive()
+    faults.collector_ok() if mended else line.close()
+    sending.join(10)
+    assert came == ([Receipt()] if mended else ["the connection is closed"])
+    assert line.payloads == ([b"payload"] if mended else [])
+    with pytest.raises(TryLater, match="hangs"), faults.collector_hangs():
+        faults.collector.line().send(b"", 0.001)
+
+
 def test_a_collector_that_refuses_loses_spans_and_that_is_counted(capbot):
     obs = capbot.start()
     with capbot.faults.collector_says(400):
@@ -589,10 +630,11 @@ def test_closing_ends_what_the_bot_started_itself_and_leaves_others_alone(tmp_pa
     try:
         with Capture(tmp_path) as capture:
             capture.start()
-            botobs.start("the bot's own", data_dir=tmp_path / "own")
+            own = botobs.start("the bot's own", data_dir=tmp_path / "own")
             botobs.tick("BTC").__enter__()
             assert len(ENGINES) == 3
         assert len(ENGINES) == 1
+        assert repr(own).endswith("ended>")
         assert botobs.current_tick().id == ""
         assert botobs.flush() is not None
     finally:
@@ -618,15 +660,16 @@ def test_the_end_of_a_test_does_not_wait_for_broken_things(tmp_path):
 # -- in a project of the user's ----------------------------------------------------------------------------------------
 
 
-def run(pytester, *args):
-    """The user's tests in this process, with the plugin as pytest loads it."""
-    pytester.makeini("[pytest]\nfilterwarnings = error\n    default::pytest.PytestAssertRewriteWarning")
-    return pytester.runpytest_inprocess(
-        "-p", "no:cacheprovider", "-p", "no:xdist", *args, plugins=[] if INSTALLED else [botobs.testing]
-    )
+@pytest.fixture
+def run(pytester, monkeypatch):
+    """Runs the user's tests in this process, with this plugin and no other."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    # that this process has loaded the plugin before is no fault of the user's
+    pytester.makeini("[pytest]\nfilterwarnings = error\n    ignore::pytest.PytestAssertRewriteWarning")
+    return lambda: pytester.runpytest_inprocess("-p", "no:cacheprovider", plugins=[botobs.testing])
 
 
-def test_a_failed_test_shows_what_was_captured_and_leaves_nothing(pytester):
+def test_a_failed_test_shows_what_was_captured_and_leaves_nothing(pytester, run):
     pytester.makepyfile("""
         import botobs
         from botobs.stages.engine import ENGINES
@@ -651,30 +694,27 @@ def test_a_failed_test_shows_what_was_captured_and_leaves_nothing(pytester):
 
         def test_without_it():
             assert not ENGINES
+
+        def test_before_anything_was_started(capbot):
+            raise KeyError("the reason")
     """)
-    result = run(pytester)
-    result.assert_outcomes(failed=1, passed=2)
+    result = run()
+    result.assert_outcomes(failed=2, passed=2)
     result.stdout.fnmatch_lines([
         "*AssertionError: no records in 'signals'; streams with records: runs",
         "*Captured botobs*",
         "<botobs.Observer 'test-bot' test-run-1 running>",
         "records: runs 1",
         "faults: collector hangs",
+        "*KeyError: 'the reason'",
+        "*Captured botobs*",
+        "no observer was started",
     ])
-    assert "test_that_follows" not in result.stdout.str().partition("Captured botobs")[0].partition("FAILURES")[2]
     assert ENGINES == []
 
 
-def test_a_failure_before_anything_was_started_is_shown_as_it_is(pytester):
-    pytester.makepyfile("def test_it(capbot): raise KeyError('the reason')")
-    result = run(pytester)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*KeyError: 'the reason'", "*Captured botobs*", "no observer was started"])
-
-
-def test_both_names_are_one_fixture(pytester):
-    pytester.makepyfile("def test_it(capbot, botobs_capture): assert capbot is botobs_capture")
-    run(pytester).assert_outcomes(passed=1)
+def test_both_names_are_one_fixture(capbot, botobs_capture):
+    assert capbot is botobs_capture
 
 
 def test_pytest_finds_the_plugin_by_its_entry_point(tmp_path):
@@ -697,41 +737,36 @@ def test_pytest_finds_the_plugin_by_its_entry_point(tmp_path):
     )
     env = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"}
     out = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(project)],
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:logfire",
+         "-p", "no:hypothesispytest", "-p", "no:xdist", str(project)],
         cwd=project, env=env, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert out.returncode == 0, out.stdout + out.stderr
     assert "1 passed" in out.stdout
 
 
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "testing.md").read_text(), re.MULTILINE | re.DOTALL)
+def examples():
+    """Every Python block of the page and of the docstrings."""
+    docs = [(ROOT / "docs" / "testing.md").read_text(), Injector.__doc__, Capture.tree.__doc__]
+    return [
+        textwrap.dedent(block)
+        for text in docs
+        for block in re.findall(r"^ *```python\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    ]
 
 
-def test_every_example_in_the_documentation_runs(pytester, monkeypatch):
-    assert len(BLOCKS) >= 6
+def test_every_example_runs(pytester, run, monkeypatch):
+    blocks = examples()
+    assert len(blocks) == 8
     tests = 0
-    for number, block in enumerate(BLOCKS):
+    for number, block in enumerate(blocks):
         tests += block.count("def test_")
         if "def test_" in block:
             pytester.makepyfile(**{f"test_example_{number}": block})
         else:
             monkeypatch.chdir(pytester.path)
-            exec(compile(block, f"docs/testing.md, block {number}", "exec"), {"__name__": "example"})
-    run(pytester).assert_outcomes(passed=tests)
-
-
-def test_the_examples_in_docstrings_run(pytester):
-    from botobs.testing import capture, injector
-
-    blocks = [
-        "\n".join(line.strip() and line[indent:] for line in found.splitlines())
-        for text, indent in (((capture.Capture.tree.__doc__), 12), (injector.Injector.__doc__, 4))
-        for found in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    ]
-    assert len(blocks) == 2
-    for number, block in enumerate(blocks):
-        pytester.makepyfile(**{f"test_docstring_{number}": block})
-    run(pytester).assert_outcomes(passed=2)
+            exec(compile(block, f"example {number}", "exec"), {"__name__": "example"})
+    run().assert_outcomes(passed=tests)
 
 
 def test_annotations_have_their_types():

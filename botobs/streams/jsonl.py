@@ -151,9 +151,7 @@ class JsonlFile:
 
     def _open(self, now: float) -> None:
         make_folder(self.path.parent)
-        mended = repair(
-            self.path, self.stream, folder=self._archive.folder, clock=self._clock, disk=self._disk
-        )
+        mended = repair(self.path, self.stream, folder=self._archive.folder, clock=self._clock, disk=self._disk)
         if mended:
             self.repairs.append(mended)
         fd = self._disk.open_append(self.path)

@@ -105,12 +105,11 @@ class Capture:
         for observed, _ in reversed(self._running):
             observed.shutdown(PATIENCE_S)
         for engine in [engine for engine in ENGINES if engine not in self._engines]:
-            from botobs.lifecycle import leave, running  # noqa: PLC0415  # loaded by start
+            from botobs.lifecycle import running  # noqa: PLC0415  # loaded by start
 
             observer = running(engine)
             if observer is not None:
                 observer.shutdown(PATIENCE_S)
-            leave(engine)
         if get_context() is not self._context:
             set_context(self._context)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = ["botobs_capture", "capbot"]
 
+_CAPTURE = pytest.StashKey["Capture"]()
+
 
 @pytest.fixture
-def capbot(tmp_path_factory: pytest.TempPathFactory) -> Generator[Capture]:
+def capbot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Capture]:
     """Captures the events, spans, metrics and records of one test; see `botobs.testing.Capture`."""
     from botobs.testing.capture import Capture  # noqa: PLC0415  # most runs of pytest do not need it
 
     with Capture(lambda: tmp_path_factory.mktemp("botobs")) as capture:
+        request.node.stash[_CAPTURE] = capture
         yield capture
 
 
@@ -35,7 +38,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show below a failed test what was captured."""
     report = yield
-    capture: Any = getattr(item, "funcargs", {}).get("capbot")
+    capture = item.stash.get(_CAPTURE, None)
     if capture is not None and call.when == "call" and report.failed:
         try:
             said = capture.summary()

@@ -135,7 +135,7 @@ def run(script: str, *args: object, timeout_s: float = 30.0, **env: str) -> Bot:
 def records(data_dir: Path, stream: str) -> list[dict]:
     """Every record of a stream, archives first; each line has to be whole and JSON."""
     logs = Path(data_dir) / "logs"
-    archived = sorted((logs / "archive").glob(f"{stream}-2*.jsonl*"), key=_turn)
+    archived = sorted((logs / "archive").glob(f"{stream}-[0-9]*.jsonl*"), key=_turn)
     gone = {path.with_suffix("") for path in archived if path.suffix == ".gz"}
     found: list[dict] = []
     for path in [*(path for path in archived if path not in gone), logs / f"{stream}.jsonl"]:

@@ -374,7 +374,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(values)
 def test_any_value_is_one_line_that_parses_back(value):
     back(bare(value))

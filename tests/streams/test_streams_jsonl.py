@@ -311,7 +311,7 @@ def test_abandon_writes_nothing(make):
 TEXT = b"".join(record(n) for n in range(4))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cut=st.integers(0, len(TEXT)), zeros=st.sampled_from([b"", b"", b"\0" * 10, b"\0" * 70_000, b"\0\0\n"]))
 def test_any_cut(tmp_path_factory, cut, zeros):
     logs = tmp_path_factory.mktemp("logs")

@@ -195,6 +195,23 @@ def test_lines_longer_than_a_block(tmp_path, monkeypatch):
     assert ns(reader.read("signals")) == ns(reader.latest("signals", 10)) == list(range(10))
 
 
+def test_a_rotation_while_the_files_are_listed(make, tmp_path):
+    store = make(rotate_bytes=200)
+    put(store, *range(9))
+
+    class Unlucky(StreamReader):
+        rotations = 3
+
+        def _archived(self):
+            if self.rotations:
+                self.rotations -= 1
+                begin = 9 + 10 * (2 - self.rotations)
+                put(store, *range(begin, begin + 10))
+            return super()._archived()
+
+    assert ns(Unlucky(tmp_path).read("signals")) == list(range(39))
+
+
 # --- following
 
 

@@ -1,0 +1,70 @@
+"""The command line: one module per command, each with `arguments` and `run`.
+
+Exit status: 0 fine, 1 a check failed, 2 bad usage or a setting that will not do, 130 ended by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from botobs.cli.arguments import parse
+from botobs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_INTERRUPTED = 128 + signal.SIGINT
+_NOBODY_READS = 128 + signal.SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: The words after the program's name; those of this process if not given.
+
+    Returns:
+        The exit status.
+    """
+    _print_anything()
+    try:
+        status = _run(sys.argv[1:] if argv is None else argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a closed pipe can still be told from a mistake
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _silence()
+        return _NOBODY_READS
+    except ConfigError as error:
+        print(f"botobs: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        command, options = parse(argv)
+    except SystemExit as done:  # help, version, or a mistake that was told
+        return done.code if isinstance(done.code, int) else 2
+    return command.run(options)
+
+
+def _print_anything() -> None:
+    """A character that the terminal's encoding does not know must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _silence() -> None:
+    """Nobody reads any more: let what is still in the buffer go where it bothers nobody."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,189 @@
+"""What the demo says, as plain lines: fit for a narrow terminal, a pipe and a log."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any, Final
+
+from botobs.demo.exchange import BARS_PER_SECOND, SYMBOLS
+
+if TYPE_CHECKING:
+    from botobs.demo.readings import Reading
+    from botobs.demo.session import Outcome, Scene
+
+__all__ = ["HEAD", "board", "closing", "facts", "opening", "row"]
+
+#: Over the lines of `row`.
+HEAD: Final = "time  bars orders p50 ms p99 ms traces records lost sim.PnL"
+
+_ABOUT: Final = {
+    "account": "the account, once a second",
+    "orders": "each order, and what became of it",
+    "runs": "when botobs started and ended",
+    "signals": "what the bot saw and chose, with latency",
+}
+
+
+def opening(scene: Scene) -> list[str]:
+    """Before the bot starts."""
+    plan = scene.plan
+    rate = BARS_PER_SECOND * len(SYMBOLS)
+    lines = [
+        "botobs demo: a bot on a simulated exchange",
+        f"  trades    {' and '.join(SYMBOLS)}, {rate} bars a second",
+        f"  runs      {plan.seconds:g} s with seed {plan.seed}; Ctrl-C ends it sooner",
+        f"  records   {scene.data_dir}/logs",
+    ]
+    if scene.url is not None:
+        lines.append(f"  metrics   {scene.url}/metrics")
+    return lines + [f"  note      {note}" for note in scene.notes]
+
+
+def row(reading: Reading) -> str:
+    """How it stands, in a line of 60 columns."""
+    tick = reading.latency.get("whole tick")
+    p50, p99 = ("-", "-") if tick is None else (_ms(tick.p50), _ms(tick.p99))
+    return (
+        f"{reading.ran_s:3.0f}s {reading.bars:5} {reading.orders:6} {p50:>6} {p99:>6} "
+        f"{sum(reading.traces_kept.values()):6} {reading.written:7} {_lost(reading):4} {reading.simulated_pnl:>7}"
+    )
+
+
+def board(scene: Scene, reading: Reading) -> list[str]:
+    """How it stands, to be drawn over the last one."""
+    return [
+        f"{reading.ran_s:.0f} s of {scene.plan.seconds:g} s: {_trading(reading)}",
+        "",
+        *_latency(reading),
+        "",
+        f"{reading.written} records on disk, {_lost(reading)} lost; {_kept(reading)}",
+    ]
+
+
+def closing(outcome: Outcome) -> list[str]:
+    """At the end: what happened, where it stands, where to look next."""
+    reading, scene = outcome.reading, outcome.scene
+    how = f", ended early by {outcome.stopped_by.name}" if outcome.stopped_by is not None else ""
+    lines = [
+        f"{reading.ran_s:.1f} s{how}: {_trading(reading)}",
+        "",
+        *_latency(reading),
+        "",
+        f"Written by this run: {sum(outcome.records.values())} records, {outcome.lost} lost",
+    ]
+    width = max((len(stream) for stream in outcome.records), default=0)
+    for stream, count in outcome.records.items():
+        lines.append(f"  {count:6}  {stream:{width}}  {_ABOUT.get(stream, '')}".rstrip())
+    lines += [f"  in {scene.data_dir}/logs/<stream>.jsonl", ""]
+    sent = outcome.report.spans
+    lines.append(f"Worth keeping: {_kept(reading)}")
+    if scene.sends:
+        waiting = f", {sent.pending} not taken by the collector in time" if sent.pending else ""
+        lines.append(f"  {sent.delivered} spans sent{waiting}, {sent.dropped} dropped")
+    else:
+        lines.append("  not sent: no collector is set (see Next)")
+    for where, count in reading.internal_errors.items():
+        lines.append(f"  {count} errors inside botobs, at {where}")
+    return [*lines, "", *_look(outcome), "", *_next(outcome)]
+
+
+def facts(outcome: Outcome) -> dict[str, Any]:
+    """The same for programs."""
+    reading, scene = outcome.reading, outcome.scene
+    spans = outcome.report.spans
+    return {
+        "seconds": scene.plan.seconds,
+        "ran_s": round(reading.ran_s, 3),
+        "stopped_by": None if outcome.stopped_by is None else outcome.stopped_by.name,
+        "seed": scene.plan.seed,
+        "run_id": scene.run_id,
+        "symbols": list(SYMBOLS),
+        "bars": reading.bars,
+        "orders": reading.orders,
+        "fills": reading.fills,
+        "rejects": reading.rejects,
+        "simulated_pnl": str(reading.simulated_pnl),
+        "simulated_fees": str(reading.simulated_fees),
+        "records": outcome.records,
+        "records_lost": outcome.lost,
+        "dropped": dict(reading.dropped),
+        "internal_errors": dict(reading.internal_errors),
+        "traces_kept": dict(reading.traces_kept),
+        "spans": {"sent": spans.delivered, "pending": spans.pending, "dropped": spans.dropped},
+        "latency_ms": {
+            name.replace(" ", "_"): {"n": each.n, "p50": each.p50, "p99": each.p99, "max": each.max}
+            for name, each in reading.latency.items()
+        },
+        "data_dir": str(scene.data_dir),
+        "url": scene.url,
+        "notes": list(scene.notes),
+    }
+
+
+def _trading(reading: Reading) -> str:
+    orders = f"{reading.bars} bars, {reading.orders} orders, {reading.rejects} rejected"
+    return f"{orders}\nsimulated PnL {reading.simulated_pnl:+} USD, fees of {reading.simulated_fees:.2f} USD included"
+
+
+def _latency(reading: Reading) -> list[str]:
+    lines = [f"{'Latency in ms':15} {'ticks':>6} {'p50':>9} {'p99':>9} {'max':>9}"]
+    lines += [
+        f"  {name:13} {each.n:6} {_ms(each.p50):>9} {_ms(each.p99):>9} {_ms(each.max):>9}"
+        for name, each in reading.latency.items()
+    ]
+    return lines if reading.latency else [*lines, "  (the first records reach the disk within a second or two)"]
+
+
+def _kept(reading: Reading) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(reading.traces_kept.items()))
+    return f"{sum(reading.traces_kept.values())} traces" + (f" ({reasons})" if reasons else "")
+
+
+def _lost(reading: Reading) -> int:
+    return sum(count for stream, count in reading.dropped.items() if stream not in {"spans", "traces"})
+
+
+def _look(outcome: Outcome) -> list[str]:
+    logs = outcome.scene.data_dir / "logs"
+    signals, orders = str(logs / "signals.jsonl"), str(logs / "orders.jsonl")
+    lines = ["Look at it"]
+    if "signals" in outcome.records:
+        slowest = "max_by(.latency.total_latency_ms) | {ts, symbol, bar_id, latency}"
+        quantiles = (
+            f"import pandas as pd; d = pd.read_json({json.dumps(signals)}, lines=True); "
+            "print(pd.json_normalize(d.latency).describe(percentiles=[.5, .99]).T)"
+        )
+        lines += [
+            "  # the slowest tick, stage by stage",
+            f"  jq -s {shlex.quote(slowest)} {shlex.quote(signals)}",
+            "  # latency in pandas",
+            f"  python -c {shlex.quote(quantiles)}",
+        ]
+    if outcome.reading.rejects and "orders" in outcome.records:
+        lines += [
+            "  # what the exchange refused; its trace_id leads to the signal",
+            f"""  jq -c 'select(.status == "rejected") | [.order_id, .code, .trace_id]' {shlex.quote(orders)}""",
+        ]
+    return lines
+
+
+def _next(outcome: Outcome) -> list[str]:
+    lines = ["Next"]
+    url, port = outcome.scene.url, outcome.scene.plan.port
+    if url is not None and url.endswith(f":{port}"):  # another port will be another one next time
+        lines += [
+            "  # while a demo runs, in another terminal",
+            f"  curl -s {url}/metrics | grep bot_stage_duration",
+        ]
+    if not outcome.scene.sends:
+        lines += [
+            "  # send the kept traces to a collector",
+            "  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 botobs demo",
+        ]
+    return [*lines, "  # your own bot: README.md, and the files in examples/"]
+
+
+def _ms(value: float) -> str:
+    """Milliseconds with about three digits, in at most six characters below 1,000 s."""
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
