@@ -160,6 +160,7 @@ class Observer(StageVerbs):
         )
         self._beats = 0
         self._started = time.monotonic()
+        self._began_ns = self._own.now()  # in a backtest the clock's own time
 
     @classmethod
     def start(cls, bot: str, keywords: Mapping[str, Any], parts: Parts | None = None) -> Observer:
@@ -460,7 +461,7 @@ class Observer(StageVerbs):
         try:
             self.bus.publish(
                 RunEnded(
-                    ts_ns=self._clock.time_ns(), pid=os.getpid(), how=how, ran_s=round(begun - self._started, 3),
+                    ts_ns=self._clock.time_ns(), pid=os.getpid(), how=how, ran_s=round((self._own.now() - self._began_ns) / 1e9, 3),
                     dropped=dict(self.faults.drops) or None,
                 )
             )  # fmt: skip

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botobs import bus as bus_module
+from botobs.bus import dispatch as bus_module
 from botobs import timebox
-from botobs.background import Backlog, Entry
+from botobs.bus.background import Backlog, Entry
 from botobs.bus import Bus
 from botobs.events import Event, Importance, Recorded, RunStarted
 from botobs.faults import Faults
 
-ROOT = Path(bus_module.__file__).parents[1]
+ROOT = Path(bus_module.__file__).parents[2]
 LONG = 20.0
 
 

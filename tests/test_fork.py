@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
-import time
 import urllib.request
 
 import pytest
 
 import botobs
 from tests.servers.otlp import OtlpReceiver
+from tests.soak.forks import FAMILY, busy_forks
 from tests.soak.processes import Bot, records, run, run_json
-
-FAMILY = """
-import multiprocessing
-
-@botobs.feature
-def feature(x): return x
-@botobs.stage("gen")
-def generator():
-    yield 1
-    yield 2
-
-def verbs(who):
-    with botobs.tick("BTC", bar_id=1) as tick:
-        with botobs.decision() as stage:
-            stage.set_attribute("who", who)
-            feature(1); list(generator())
-            stage.get_span_context()
-        tick.signal(model=who)
-        tick.keep()
-    obs.event("notes", who=who); botobs.event("notes", who=who)
-    with obs.tick("BTC") as tick: tick.signal(model=who)
-    obs.bus.publish(botobs.observer.RunEnded(ts_ns=1, pid=1))
-    obs.flush(1); botobs.flush(1)
-
-def wait_for(pid, limit_s=10):
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found: return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    return "hangs"
-
-obs = botobs.start("bot", data_dir=data_dir + "/parent", prometheus_port=0, otlp_endpoint=sys.argv[2] or None,
-                   keep_traces=sys.argv[3] if sys.argv[3:] else "tail")
-obs.bus.subscribe(botobs.observer.RunEnded, lambda event: None)
-"""
 
 FORKS = {
     "plain": "pid = os.fork()\nif not pid:\n    CHILD",
@@ -130,53 +92,38 @@ say(parent=bool(obs.shutdown(10)))
 @pytest.mark.parametrize("end", ["shuts down", "is killed"])
 def test_a_child_that_outlives_its_parent_holds_neither_port_nor_directory(tmp_path, end):
     script = FAMILY + """
+port = obs.endpoint.port
+obs.flush()
 pid = os.fork()
 if not pid:
     verbs("child")
-    say(child=os.getpid(), port=obs.endpoint.port, parents=os.getppid())
-    sys.stdin.readline()
-    verbs("child")
+    say(child=os.getpid(), port=port)
+    time.sleep(60)
     os._exit(0)
-time.sleep(0.01)
-if sys.stdin.readline() == "end\\n": obs.shutdown(5); say(over=1)
-time.sleep(30)
+sys.stdin.readline()
+obs.shutdown(5)
+say(over=1)
+sys.stdin.readline()
 """
-    with Bot(script.replace("botobs.start(", "PORT = botobs.start("), tmp_path, "") as bot:
-        # the parent reads its orders from the same pipe as the child: it goes first
+    home = tmp_path / "parent"
+    with Bot(script, tmp_path, "") as bot:
         said = bot.hear()
-        assert said["parents"] == bot.pid
         try:
+            assert urllib.request.urlopen(f"http://127.0.0.1:{said['port']}/health").status == 200
             if end == "is killed":
                 bot.process.kill()
                 bot.process.wait()
             else:
-                _tell_parent(bot)
+                bot.tell()
                 assert bot.hear() == {"over": 1}
             with pytest.raises(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{_port(bot)}/health", timeout=2)
-            with botobs.start("bot", data_dir=tmp_path / "parent", prometheus_port=_port(bot)) as obs:
+                urllib.request.urlopen(f"http://127.0.0.1:{said['port']}/health", timeout=2)
+            with botobs.start("bot", data_dir=home, prometheus_port=said["port"]) as obs:
                 assert obs.endpoint.up, obs.endpoint.state
                 assert obs.previous_run.unclean == (end == "is killed")
         finally:
-            _end(said["child"])
-    assert records(tmp_path / "parent", "notes") == [] if (tmp_path / "parent" / "logs" / "notes.jsonl").exists() else True
-
-
-def _tell_parent(bot):
-    bot.tell("end")
-
-
-def _port(bot):
-    return bot.said[0]["port"]
-
-
-def _end(pid):
-    import os
-
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+            os.kill(said["child"], signal.SIGKILL)
+    assert not (home / "logs" / "notes.jsonl").exists()
 
 
 def test_a_sigterm_to_the_child_ends_the_child_alone(tmp_path):
@@ -221,33 +168,4 @@ verbs("parent")
 
 def test_forks_while_everything_is_busy(tmp_path):
     """Threads hold every lock there is at some fork or other: no child may wait for one of them."""
-    script = FAMILY + """
-over = threading.Event()
-def busy():
-    while not over.is_set():
-        work(5)
-        obs.event("busy", a=1)
-        obs.flush(0.01)
-        obs.faults.error("somewhere", ValueError("x"))
-def child():
-    obs.faults.error("somewhere", ValueError("x"))
-    verbs("child")
-    obs.shutdown(1)
-    os._exit(0)
-threads = [threading.Thread(target=busy) for _ in range(3)]
-for thread in threads: thread.start()
-ends = []
-for _ in range(int(sys.argv[4])):
-    pid = os.fork()
-    if not pid: child()
-    ends.append(wait_for(pid))
-over.set()
-for thread in threads: thread.join()
-say(ends=sorted(set(map(str, ends))), report=bool(obs.shutdown(10)))
-"""
-    with OtlpReceiver(keep=False) as receiver:
-        bot = run(script, tmp_path, receiver.endpoint, "all", 15)
-    assert (bot.process.returncode, bot.stderr) == (0, "")
-    assert bot.said == [{"ends": ["0"], "report": True}]
-    assert not [record for record in records(tmp_path / "parent", "signals") if record["model"] == "child"]
-    assert not [record for record in records(tmp_path / "parent", "runs") if record["event"] == "run_ended"][1:]
+    assert busy_forks(tmp_path, 15)["children"] == 15

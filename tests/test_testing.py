@@ -62,9 +62,7 @@ def test_a_clock_advances_exactly(by, ns):
     assert (clock.time_ns() - wall, clock.perf_ns() - perf) == (ns, ns)
 
 
-@pytest.mark.parametrize(
-    "by", [-1, "-1s", "soon", float("nan"), float("inf"), None, True, dt.timedelta(seconds=-1)]
-)
+@pytest.mark.parametrize("by", [-1, "-1s", "soon", float("nan"), float("inf"), None, True, dt.timedelta(seconds=-1)])
 def test_a_clock_refuses_nonsense_and_stands(by):
     clock = Clock()
     before = (clock.time_ns(), clock.perf_ns())
@@ -99,9 +97,7 @@ def test_a_clocks_repr_makes_it_again():
 def test_threads_share_a_clock():
     clock = Clock()
     wall, perf = clock.time_ns(), clock.perf_ns()
-    threads = [
-        threading.Thread(target=lambda: [clock.advance(0.001) for _ in range(2000)]) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: [clock.advance(0.001) for _ in range(2000)]) for _ in range(4)]
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -213,7 +209,11 @@ def test_errors_events_and_links_of_a_span(capbot):
     assert failed.events[0].name == "exception"
     assert failed.events[0].attributes["exception.type"] == "ZeroDivisionError"
     root = capbot.span("tick")
-    assert {key: root.attributes[key] for key in ("many", "much", "sure")} == {"many": [1, 2], "much": 1.5, "sure": True}
+    assert {key: root.attributes[key] for key in ("many", "much", "sure")} == {
+        "many": [1, 2],
+        "much": 1.5,
+        "sure": True,
+    }
     assert ("looked", {"depth": 3}) in [(event.name, event.attributes) for event in root.events]
     assert capbot.tree() == "tick (error)\n  decision (error)"
 
@@ -700,16 +700,18 @@ def test_a_failed_test_shows_what_was_captured_and_leaves_nothing(pytester, run)
     """)
     result = run()
     result.assert_outcomes(failed=2, passed=2)
-    result.stdout.fnmatch_lines([
-        "*AssertionError: no records in 'signals'; streams with records: runs",
-        "*Captured botobs*",
-        "<botobs.Observer 'test-bot' test-run-1 running>",
-        "records: runs 1",
-        "faults: collector hangs",
-        "*KeyError: 'the reason'",
-        "*Captured botobs*",
-        "no observer was started",
-    ])
+    result.stdout.fnmatch_lines(
+        [
+            "*AssertionError: no records in 'signals'; streams with records: runs",
+            "*Captured botobs*",
+            "<botobs.Observer 'test-bot' test-run-1 running>",
+            "records: runs 1",
+            "faults: collector hangs",
+            "*KeyError: 'the reason'",
+            "*Captured botobs*",
+            "no observer was started",
+        ]
+    )
     assert ENGINES == []
 
 

@@ -5,12 +5,12 @@ Exit status: 0 fine, 1 a check failed, 2 bad usage or a setting that will not do
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 from botobs.cli.arguments import parse
+from botobs.cli.say import OutputError, complain, flush, silence
 from botobs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,15 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_anything()
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a closed pipe can still be told from a mistake
+        flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        _silence()
+        silence()
         return _NOBODY_READS
+    except OutputError as error:
+        silence()
+        complain(f"botobs: {error}")
+        return 1
     except ConfigError as error:
-        print(f"botobs: {error}", file=sys.stderr)
+        complain(f"botobs: {error}")
         return 2
     return status
 
@@ -61,10 +64,3 @@ def _print_anything() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-
-
-def _silence() -> None:
-    """Nobody reads any more: let what is still in the buffer go where it bothers nobody."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

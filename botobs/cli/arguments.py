@@ -85,8 +85,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     )
     parser.add_argument("--version", action="version", version=f"botobs {botobs.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for name, command in COMMANDS.items():
-        command.arguments(commands.add_parser(name, help=command.HELP, description=command.HELP))
+    for each, command in COMMANDS.items():
+        command.arguments(commands.add_parser(each, help=command.HELP, description=command.HELP))
     name = _command(parser, argv)
     if name is not None and name not in COMMANDS:
         parser.error(f"there is no command {name!r}" + _nearest(name, COMMANDS, "the commands are"))
@@ -114,7 +114,8 @@ def _command(parser: _Parser, argv: Sequence[str]) -> str | None:
 
 
 def _nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
+    begun = [each for each in known if each.startswith(word) and word.strip("-")]
+    near = begun or difflib.get_close_matches(word, list(known), 1, 0.5)
     if near:
         return f"; did you mean {near[0]}?"
     return f"; {otherwise} {', '.join(known)}" if otherwise else ""

@@ -8,9 +8,9 @@ import math
 import sys
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from botobs.cli.say import complain, say
 
+if TYPE_CHECKING:
     from botobs.demo.readings import Reading
     from botobs.demo.session import Scene, Show
 
@@ -38,15 +38,13 @@ def run(options: argparse.Namespace) -> int:
     """Play it, and tell how it went; 1 if records were lost."""
     from botobs.demo import session, words  # noqa: PLC0415  # exporters load here, not for --help
 
-    plan = session.Plan(
-        seconds=options.seconds, seed=options.seed, port=options.port, data_dir=options.data_dir
-    )
+    plan = session.Plan(seconds=options.seconds, seed=options.seed, port=options.port, data_dir=options.data_dir)
     show: Show = _Silent() if options.json else _Drawn() if _may_draw() else _Plain()
     outcome = session.play(plan, show)
     if options.json:
-        print(json.dumps(words.facts(outcome)))
+        say([json.dumps(words.facts(outcome))])
     else:
-        _say(["", *words.closing(outcome)])
+        say(["", *words.closing(outcome)])
     if outcome.stopped_by is not None:
         return 128 + outcome.stopped_by
     return 1 if outcome.lost else 0
@@ -59,7 +57,7 @@ class _Silent:
 
     def begin(self, scene: Scene) -> None:
         for note in scene.notes:
-            print(f"botobs demo: {note}", file=sys.stderr)
+            complain(f"botobs demo: {note}")
 
     def progress(self, reading: Reading) -> None:
         """Say nothing."""
@@ -74,6 +72,7 @@ class _Plain:
     def __init__(self) -> None:
         self.every_s = 1.0
         self._until = 0.0
+        self._headed = False
 
     def begin(self, scene: Scene) -> None:
         from botobs.demo import words  # noqa: PLC0415  # as in run
@@ -81,13 +80,14 @@ class _Plain:
         seconds = scene.plan.seconds
         self.every_s = 1.0 if seconds < 10 else 2.0 if seconds <= 60 else 10.0
         self._until = seconds - self.every_s / 2  # then the summary is near
-        _say([*words.opening(scene), "", words.HEAD])
+        say(words.opening(scene))
 
     def progress(self, reading: Reading) -> None:
         from botobs.demo import words  # noqa: PLC0415  # as in run
 
         if reading.ran_s < self._until:
-            _say([words.row(reading)])
+            say([words.row(reading)] if self._headed else ["", words.HEAD, words.row(reading)])
+            self._headed = True
 
     def finish(self) -> None:
         """The summary says the rest."""
@@ -103,7 +103,7 @@ class _Drawn:
 
         from botobs.demo import words  # noqa: PLC0415  # as in run
 
-        _say([*words.opening(scene), ""])
+        say([*words.opening(scene), ""])
         self._scene = scene
         self._live = Live(auto_refresh=False, transient=True)
         self._live.start()
@@ -128,10 +128,6 @@ def _may_draw() -> bool:
 
     console = Console()
     return console.is_terminal and not console.is_dumb_terminal
-
-
-def _say(lines: Iterable[str]) -> None:
-    print("\n".join(lines), flush=True)
 
 
 def _seconds(text: str) -> float:

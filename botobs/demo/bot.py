@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from decimal import Decimal
+from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Final
 
@@ -52,7 +53,7 @@ class Intent:
 def features(bars: deque[Bar]) -> dict[str, float]:
     """What the model sees."""
     closes = [bar.close for bar in bars]
-    moves = [(b / a - 1) * 1e4 for a, b in zip(closes, closes[1:], strict=False)]
+    moves = [(b / a - 1) * 1e4 for a, b in pairwise(closes)]
     last, volatility = bars[-1], pstdev(moves[-20:]) or 1e-9
     mean = fmean(closes[-20:])
     ups = fmean(max(move, 0.0) for move in moves[-14:])

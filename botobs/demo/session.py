@@ -83,6 +83,7 @@ class Outcome:
         reading: The last reading.
         records: Records written, by stream.
         report: What `shutdown` reported.
+        collector: What is wrong with the collector, if something is.
         stopped_by: The signal that ended it early, or `None`.
     """
 
@@ -90,6 +91,7 @@ class Outcome:
     reading: Reading
     records: dict[str, int]
     report: Report
+    collector: str | None
     stopped_by: signal.Signals | None
 
     @property
@@ -157,6 +159,7 @@ async def _play(plan: Plan, show: Show) -> Outcome:
             reading=readings.now(ran_s),
             records=readings.by_stream(since),
             report=report,
+            collector=next(iter(observer.health_page()["otlp"]["trouble"]), None),
             stopped_by=caught[0] if caught else None,
         )
     finally:

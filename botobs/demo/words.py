@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from botobs.demo.exchange import BARS_PER_SECOND, SYMBOLS
@@ -23,6 +24,8 @@ _ABOUT: Final = {
     "runs": "when botobs started and ended",
     "signals": "what the bot saw and chose, with latency",
 }
+
+_SIGNALS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 def opening(scene: Scene) -> list[str]:
@@ -64,7 +67,7 @@ def board(scene: Scene, reading: Reading) -> list[str]:
 def closing(outcome: Outcome) -> list[str]:
     """At the end: what happened, where it stands, where to look next."""
     reading, scene = outcome.reading, outcome.scene
-    how = f", ended early by {outcome.stopped_by.name}" if outcome.stopped_by is not None else ""
+    how = "" if outcome.stopped_by is None else f", ended early by {_SIGNALS[outcome.stopped_by]}"
     lines = [
         f"{reading.ran_s:.1f} s{how}: {_trading(reading)}",
         "",
@@ -81,6 +84,8 @@ def closing(outcome: Outcome) -> list[str]:
     if scene.sends:
         waiting = f", {sent.pending} not taken by the collector in time" if sent.pending else ""
         lines.append(f"  {sent.delivered} spans sent{waiting}, {sent.dropped} dropped")
+        if outcome.collector is not None:
+            lines.append(f"  the collector: {outcome.collector}")
     else:
         lines.append("  not sent: no collector is set (see Next)")
     for where, count in reading.internal_errors.items():
@@ -111,6 +116,7 @@ def facts(outcome: Outcome) -> dict[str, Any]:
         "internal_errors": dict(reading.internal_errors),
         "traces_kept": dict(reading.traces_kept),
         "spans": {"sent": spans.delivered, "pending": spans.pending, "dropped": spans.dropped},
+        "collector": outcome.collector,
         "latency_ms": {
             name.replace(" ", "_"): {"n": each.n, "p50": each.p50, "p99": each.p99, "max": each.max}
             for name, each in reading.latency.items()
@@ -122,8 +128,8 @@ def facts(outcome: Outcome) -> dict[str, Any]:
 
 
 def _trading(reading: Reading) -> str:
-    orders = f"{reading.bars} bars, {reading.orders} orders, {reading.rejects} rejected"
-    return f"{orders}\nsimulated PnL {reading.simulated_pnl:+} USD, fees of {reading.simulated_fees:.2f} USD included"
+    counts = f"bars {reading.bars}, orders {reading.orders}, rejected {reading.rejects}"
+    return f"{counts}\nsimulated PnL {reading.simulated_pnl:+} USD, fees of {reading.simulated_fees:.2f} USD included"
 
 
 def _latency(reading: Reading) -> list[str]:

@@ -17,7 +17,7 @@ from botobs.events import Event, Importance, stream_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from botobs.subscription import Subscription, Tally
+    from botobs.bus.subscription import Subscription, Tally
 
 __all__ = ["Backlog", "Entry", "Lane"]
 

@@ -14,9 +14,9 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from botobs.background import Lane
+from botobs.bus.background import Lane
 from botobs.events import Event, Importance
-from botobs.subscription import Subscription, Tally, running_loop
+from botobs.bus.subscription import Subscription, Tally, running_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,61 @@
+"""A bot on asyncio: a task per symbol, every stage of a turn measured.
+
+Run it: `python examples/asyncio_bot.py [SECONDS]`; its records are in data/asyncio-bot/logs.
+"""
+
+import asyncio
+import random
+import sys
+from collections import deque
+
+import botobs
+
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
+
+
+@botobs.feature
+def features(prices: deque[float]) -> dict[str, float]:
+    mean = sum(prices) / len(prices)
+    return {"price": prices[-1], "gap_bps": (prices[-1] / mean - 1) * 1e4}
+
+
+@botobs.model("gap")
+async def predict(x: dict[str, float]) -> float:
+    return -0.5 * x["gap_bps"]
+
+
+@botobs.execution
+async def send(symbol: str, side: str) -> float:
+    await asyncio.sleep(random.uniform(0.001, 0.005))  # the exchange, if there were one
+    if random.random() < 0.1:
+        raise ConnectionError(f"{symbol}: no answer to the {side}")
+    return random.uniform(0.1, 0.5)
+
+
+async def trade(symbol: str) -> None:
+    prices = deque([100.0], maxlen=50)
+    for bar_id in range(round(SECONDS * 20)):
+        await asyncio.sleep(0.05)
+        prices.append(prices[-1] * random.gauss(1, 0.001))
+        with botobs.tick(symbol, bar_id=bar_id, price=prices[-1]) as tick:
+            x = features(prices)
+            pred_bps = await predict(x)
+            with botobs.decision():
+                side = "buy" if pred_bps > 5 else "sell" if pred_bps < -5 else None
+            tick.signal(features=x, decision={"side": side}, source="gap", pred_bps=pred_bps)
+            if side:
+                try:
+                    botobs.event("answers", side=side, fee=await send(symbol, side))
+                except ConnectionError as error:  # its trace is kept; the bot goes on
+                    botobs.event("answers", side=side, error=str(error))
+
+
+async def main() -> None:
+    async with asyncio.TaskGroup() as group:
+        for symbol in ("BTC-USD", "ETH-USD"):
+            group.create_task(trade(symbol))
+
+
+with botobs.start("asyncio-bot", data_dir="data/asyncio-bot", prometheus_port=0) as obs:
+    asyncio.run(main())
+    print(obs.flush())

@@ -1,0 +1,61 @@
+"""A bot on threads: a feed fills queues, a worker per symbol turns on what comes.
+
+Run it: `python examples/threaded_bot.py [SECONDS]`; its records are in data/threaded-bot/logs.
+"""
+
+import queue
+import random
+import sys
+import threading
+import time
+
+import botobs
+
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
+SYMBOLS = ("BTC-USD", "ETH-USD", "SOL-USD")
+LIMIT = 3
+
+Quote = tuple[int, float, float]
+
+
+def feed(queues: dict[str, queue.Queue[Quote | None]]) -> None:
+    prices = dict.fromkeys(SYMBOLS, 100.0)
+    for number in range(round(SECONDS * 50)):
+        time.sleep(0.02)
+        for symbol, waiting in queues.items():
+            prices[symbol] *= random.gauss(1, 0.0005)
+            waiting.put((number, prices[symbol] - 0.01, prices[symbol] + 0.01))
+    for waiting in queues.values():
+        waiting.put(None)
+
+
+@botobs.risk
+def allowed(position: int, change: int) -> bool:
+    return abs(position + change) <= LIMIT
+
+
+def trade(symbol: str, waiting: queue.Queue[Quote | None]) -> None:
+    position, last = 0, 100.0
+    while (quote := waiting.get()) is not None:
+        number, bid, ask = quote
+        with botobs.tick(symbol, bar_id=number, bid=bid, ask=ask) as tick:
+            with botobs.feature():
+                mid = (bid + ask) / 2
+                move_bps, last = (mid / last - 1) * 1e4, mid
+            with botobs.decision():
+                change = (move_bps > 5) - (move_bps < -5)
+            if change and allowed(position, change):
+                with botobs.execution():
+                    position += change
+            tick.signal(features={"move_bps": move_bps}, decision={"change": change}, position=position)
+
+
+with botobs.start("threaded-bot", data_dir="data/threaded-bot", prometheus_port=0) as obs:
+    queues: dict[str, queue.Queue[Quote | None]] = {symbol: queue.Queue() for symbol in SYMBOLS}
+    workers = [threading.Thread(target=trade, args=pair) for pair in queues.items()]
+    for worker in workers:
+        worker.start()
+    feed(queues)
+    for worker in workers:
+        worker.join()
+    print(obs.flush())
