@@ -48,9 +48,17 @@ class Faults:
             raise error
 
     def dropped(self, stream: str, count: int = 1) -> None:
-        """Count what was dropped from `stream`."""
+        """Count what was dropped from `stream`, and say so."""
+        self.count(stream, count)
+        self.tell(stream)
+
+    def count(self, stream: str, count: int = 1) -> None:
+        """Count what was dropped, without a word: for whoever holds a lock that a log handler may want."""
         with self._lock:
             self._dropped[stream] = self._dropped.get(stream, 0) + count
+
+    def tell(self, stream: str) -> None:
+        """Say how much was dropped from `stream` by now."""
         self.say("dropped", stream, f"dropped from {stream!r}: {self._dropped[stream]} so far")
 
     def say(self, where: str, cause: str, message: str) -> None:

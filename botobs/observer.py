@@ -64,7 +64,8 @@ class Parts:
         transport: Where spans go.
         seed: Makes ids deterministic.
         run_id: The run's id.
-        bare: Read no environment.
+        bare: Read no environment and no file.
+        scrape: Be ready to show what a scrape would get, though no port is open.
     """
 
     disk: Disk = attrs.field(factory=Disk)
@@ -72,6 +73,7 @@ class Parts:
     seed: int | str | None = None
     run_id: str | None = None
     bare: bool = False
+    scrape: bool = False
 
 
 class Attached(Protocol):
@@ -151,7 +153,7 @@ class Observer(StageVerbs):
         self.resource = _resource(settings, self.run_id)
         self._attached: list[Attached] = []
         self._send_out(settings, parts, self.resource, undo, backtest=backtest)
-        self._measure(settings, self.resource, undo, backtest=backtest)
+        self._measure(settings, parts, self.resource, undo, backtest=backtest)
         self.bus.subscribe(Event, RecordSink(self._own, self._store.put), immediate=True, _trusted=True)
         self._drainer = Drainer(
             (self._store.drain, self._in_hand(self._encode_kept), self._in_hand(self._metrics.drain)),
@@ -166,7 +168,7 @@ class Observer(StageVerbs):
     def start(cls, bot: str, keywords: Mapping[str, Any], parts: Parts | None = None) -> Observer:
         """Build an observer and let it run; see `botobs.start`."""
         parts = parts or Parts()
-        settings = load(bot, keywords, env={}) if parts.bare else load(bot, keywords)
+        settings = load(bot, keywords, env={}, cwd=None) if parts.bare else load(bot, keywords)
         with contextlib.ExitStack() as undo:
             observer = cls(settings, parts, undo)
             undo.callback(_undone, observer._drainer.close)
@@ -207,8 +209,9 @@ class Observer(StageVerbs):
         self._encode: SpanEncoder | ProviderSpans | None = None
         if not backtest:
             self._otlp = OtlpOut(
-                settings.otlp_endpoint, resource, botobs.__version__, self.faults, transport=parts.transport
-            )
+                settings.otlp_endpoint, resource, botobs.__version__, self.faults, transport=parts.transport,
+                env={} if parts.bare else os.environ,
+            )  # fmt: skip
             undo.callback(_undone, self._otlp.close)
             if settings.tracer_provider is not None:
                 self._encode = self._provider_spans = ProviderSpans(
@@ -222,7 +225,13 @@ class Observer(StageVerbs):
             engine.export = self._encode  # when every trace goes, encoding at once costs least
 
     def _measure(
-        self, settings: Settings, resource: Resource, undo: contextlib.ExitStack, *, backtest: bool
+        self,
+        settings: Settings,
+        parts: Parts,
+        resource: Resource,
+        undo: contextlib.ExitStack,
+        *,
+        backtest: bool,
     ) -> None:
         """Metrics and where they can be read."""
         readings = SelfReadings(
@@ -247,7 +256,7 @@ class Observer(StageVerbs):
             resource=resource,
             namespace=settings.namespace,
             version=botobs.__version__,
-            prometheus=serve,
+            prometheus=serve or parts.scrape,
             push=push,
             meter_provider=settings.meter_provider,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -111,7 +112,7 @@ def test_a_data_dir_that_cannot_be_is_told_in_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["demo", "--port", "0", "--data-dir", "file"]) == 2
     told = capsys.readouterr()
-    assert told.err.startswith("botobs: data_dir = 'file' cannot be used")
+    assert re.match(r"botobs: data_dir = '.*/file' cannot be used", told.err)
     assert told.err.count("\n") == 1
 
 
@@ -119,7 +120,7 @@ def test_a_data_dir_that_cannot_be_is_told_in_one_line(tmp_path, capsys):
 def test_common_options_stand_before_or_after_the_command(words, tmp_path, capsys):
     (tmp_path / "here").write_text("a file in the way")
     assert main([*words, "--port=0"]) == 2
-    assert "'here' cannot be used" in capsys.readouterr().err
+    assert "/here' cannot be used" in capsys.readouterr().err
 
 
 def test_a_mistake_loads_nothing_heavy(tmp_path):
@@ -128,7 +129,10 @@ def test_a_mistake_loads_nothing_heavy(tmp_path):
         "print([name for name in ('rich', 'opentelemetry.sdk', 'grpc', 'requests', 'asyncio') if name in sys.modules])"
     )
     out = subprocess.check_output(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
     )
     assert out == b"[]\n"
 

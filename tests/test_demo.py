@@ -121,7 +121,12 @@ def test_json_is_one_object_that_agrees_with_the_files(pair):
         assert told["records"] == on_disk
         assert (told["seconds"], told["seed"], told["bars"]) == (1.0, 3, 40)
         assert on_disk["signals"] == told["bars"] == told["latency_ms"]["whole_tick"]["n"]
-        assert on_disk["orders"] == told["orders"] == told["fills"] + told["rejects"] == told["latency_ms"]["execution"]["n"]
+        assert (
+            on_disk["orders"]
+            == told["orders"]
+            == told["fills"] + told["rejects"]
+            == told["latency_ms"]["execution"]["n"]
+        )
         assert on_disk["account"] == 1
         assert (told["records_lost"], told["dropped"], told["internal_errors"]) == (0, {}, {})
         assert told["stopped_by"] is None
@@ -259,7 +264,9 @@ def test_a_directory_of_another_bot_is_left_alone(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     done = demo("--seconds=1", "--port=0", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("botobs: data_dir = 'data' belongs to the bot 'real-bot'; the demo takes one of its own")
+    assert done.stderr.startswith(
+        "botobs: data_dir = 'data' belongs to the bot 'real-bot'; the demo takes one of its own"
+    )
     assert done.stderr.count("\n") == 1
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
@@ -340,7 +347,12 @@ def at_a_terminal(term, cwd):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 60, 0, 0))
     process = subprocess.Popen(
-        command("--seconds=1.6", "--port=0"), cwd=cwd, env=environment(TERM=term), stdin=theirs, stdout=theirs, stderr=theirs
+        command("--seconds=1.6", "--port=0"),
+        cwd=cwd,
+        env=environment(TERM=term),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
     )
     os.close(theirs)
     seen = b""

@@ -23,7 +23,7 @@ _Given = dict[str, tuple[object, str]]
 
 
 def load(
-    bot: str, keywords: Mapping[str, object], *, env: Mapping[str, str] = os.environ, cwd: Path = Path()
+    bot: str, keywords: Mapping[str, object], *, env: Mapping[str, str] = os.environ, cwd: Path | None = Path()
 ) -> Settings:
     """Find the settings an observer runs with.
 
@@ -36,13 +36,13 @@ def load(
         bot: The bot's name.
         keywords: What `start` was given.
         env: The environment.
-        cwd: Where to look for `botobs.toml`.
+        cwd: Where to look for `botobs.toml`; `None`: nowhere.
 
     Raises:
         ConfigError: A setting is unknown or wrong: the message names it, who gave it and what is right.
     """
     name = _bot(bot)
-    in_file, tables = _from_file(env, cwd)
+    in_file, tables = ({}, {}) if cwd is None else _from_file(env, cwd)
     in_env, warnings = _from_environment(env)
     given = {**in_file, **in_env, **_from_keywords(keywords)}
     found: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from botobs.sinks.otlp.target import batching, pushing, resolve
 from botobs.sinks.otlp.transport import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.resources import Resource
@@ -32,6 +32,7 @@ class OtlpOut:
         version: botobs's version, for the instrumentation scope.
         faults: Where drops and failures are counted.
         transport: Takes the spans instead of the network.
+        env: The environment.
     """
 
     def __init__(
@@ -41,23 +42,25 @@ class OtlpOut:
         version: str,
         faults: Faults,
         transport: Transport | None = None,
+        env: Mapping[str, str] = os.environ,
     ) -> None:
         self._faults = faults
         self.sender: SpanSender | None = None
         self.push: MetricsPush | None = None
+        # everything that may be refused comes before the first thread
+        self._metrics = resolve("metrics", endpoint, env)
+        self._pushing = pushing(env)
+        pace = batching(env)
         target = None
         if transport is None:
-            target = resolve("traces", endpoint, os.environ)
+            target = resolve("traces", endpoint, env)
             transport = None if target is None else connect(target, "traces")
         if transport is not None:
-            pace = batching(os.environ)
             self.sender = SpanSender(
                 envelope(resource, "botobs", version), transport, faults, queue_spans=pace.queue_spans,
                 batch_spans=pace.batch_spans, delay_s=pace.delay_s,
                 timeout_s=pace.timeout_s if target is None else min(target.timeout_s, pace.timeout_s),
             )  # fmt: skip
-        self._metrics = resolve("metrics", endpoint, os.environ)
-        self._pushing = pushing(os.environ)
 
     @property
     def wants_metrics(self) -> bool:

@@ -76,7 +76,7 @@ class SpanEncoder:
         send: Callable[[int, bytes], None],
         hides: Callable[[str], bool] = lambda _name: False,
     ) -> None:
-        self._bits = engine.ids.bits
+        self._bits = engine.ids.apart("spans").bits  # the drainer may draw while the bot does
         self._send = send
         self._hides = hides
         self._faults = engine.faults

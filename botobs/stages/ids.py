@@ -16,11 +16,16 @@ class Ids:
         True
     """
 
-    __slots__ = ("bits",)
+    __slots__ = ("_seed", "bits")
 
     def __init__(self, seed: int | str | None = None) -> None:
+        self._seed = seed
         # not for secrets: ids have to be unique, not unguessable
         self.bits = random.Random(os.urandom(32) if seed is None else seed).getrandbits  # noqa: S311
+
+    def apart(self, who: str) -> Ids:
+        """Ids for another thread: with a seed, neither's depend on when the other asks."""
+        return Ids(None if self._seed is None else f"{self._seed} {who}")
 
     def trace_id(self) -> int:
         """128 bits, never zero."""

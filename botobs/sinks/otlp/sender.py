@@ -290,13 +290,15 @@ class SpanSender:
             self._hand = None
             self._delivered += batch.count - dropped
             self._dropped += dropped
+            if dropped:  # before whoever waits for the flush goes on
+                self._faults.count(_STREAM, dropped)
             self._failures = 0
             self.trouble = trouble
             self._settled.notify_all()
         if trouble:
             self._faults.say("otlp", trouble, f"{dropped} spans lost: {trouble}")
         if dropped:
-            self._faults.dropped(_STREAM, dropped)
+            self._faults.tell(_STREAM)
 
     def _postpone(self, reason: str, after_s: float | None) -> None:
         with self._lock:
