@@ -125,12 +125,13 @@ def shutdown(timeout: float = 5.0) -> Report | None:
 def _running() -> Observer | None:
     from botobs.stages.engine import ENGINES  # noqa: PLC0415  # the list itself, never a copy
 
-    if not ENGINES:
+    newest = ENGINES.newest
+    if newest is None:
         return None
     from botobs.lifecycle import running  # noqa: PLC0415  # loaded by start
 
     engine = current_tick().engine
-    return running(engine if engine in ENGINES else ENGINES[-1])
+    return running(engine if engine is not None and engine in ENGINES else newest)
 
 
 def __getattr__(name: str) -> Any:

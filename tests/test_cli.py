@@ -140,7 +140,7 @@ def test_a_mistake_loads_nothing_heavy(tmp_path):
 def test_a_closed_pipe_is_quiet_and_ends_the_run_in_order(tmp_path):
     reads, writes = os.pipe()
     os.close(reads)
-    done = run("demo", "--seconds=30", "--port=0", cwd=tmp_path, stdout=writes)
+    done = run("demo", "--seconds=9", "--port=0", cwd=tmp_path, stdout=writes)
     os.close(writes)
     assert done.returncode == 141
     assert done.stderr == ""
@@ -152,7 +152,7 @@ def test_a_pipe_that_closes_on_the_way_is_quiet(tmp_path):
     reads, writes = os.pipe()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BOTOBS_", "OTEL_"))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "botobs", "demo", "--seconds=30", "--port=0"],
+        [sys.executable, "-m", "botobs", "demo", "--seconds=9", "--port=0"],
         cwd=tmp_path,
         env={**kept, "PYTHONPATH": str(ROOT)},
         stdout=writes,

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -134,6 +135,11 @@ def test_json_is_one_object_that_agrees_with_the_files(pair):
         assert told["url"].startswith("http://127.0.0.1:")
 
 
+def test_it_takes_the_time_that_it_was_given(pair):
+    for _, out in pair:
+        assert 0.95 < json.loads(out)["ran_s"] < 2.0
+
+
 def test_the_same_seed_leaves_the_same_records(pair):
     found = []
     for place, _ in pair:
@@ -205,7 +211,7 @@ def test_metrics_are_served_while_it_runs_and_ctrl_c_ends_it_in_good_order(start
         if found and float(found[1]) > 0:
             break
         assert time.monotonic() < deadline, "no order was measured"
-        process.stdout.readline()  # a line each few seconds would do; the first comes with the first reading
+        threading.Event().wait(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -223,13 +229,6 @@ def test_sigterm_ends_it_in_good_order_too(start):
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (143, "")
     assert "ended early by SIGTERM" in out
-
-
-def test_it_ends_about_when_it_said(tmp_path):
-    begun = time.monotonic()
-    told = json.loads(demo("--seconds=1", "--port=0", "--json", cwd=tmp_path).stdout)
-    assert 0.9 < told["ran_s"] < 2.0
-    assert time.monotonic() - begun < 10  # with the start of Python on a busy machine
 
 
 def test_a_collector_that_is_not_there_delays_nothing(tmp_path):
@@ -314,7 +313,7 @@ def test_plain_output_is_narrow_and_without_escape_codes(tmp_path):
     assert max(map(len, told)) <= 64
     assert "simulated PnL" in out
     head = told.index("time  bars orders p50 ms p99 ms traces records lost sim.PnL")
-    assert told[head + 1].startswith("  1s    4")
+    assert re.fullmatch(r"  [12]s +\d\d .* -?\d+\.\d\d", told[head + 1])
 
 
 def commands_shown(out):
@@ -323,7 +322,7 @@ def commands_shown(out):
 
 
 def test_the_commands_it_shows_work_on_what_it_wrote(tmp_path):
-    out = demo("--seconds=3", "--port=0", "--data-dir=my data", cwd=tmp_path).stdout
+    out = demo("--seconds=1", "--port=0", "--data-dir=my data", cwd=tmp_path).stdout
     shown = commands_shown(out)
     assert len(shown) == 3
     assert all("my data/logs/" in line for line in shown)
@@ -347,7 +346,7 @@ def at_a_terminal(term, cwd):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 60, 0, 0))
     process = subprocess.Popen(
-        command("--seconds=1.6", "--port=0"),
+        command("--seconds=1.2", "--port=0"),
         cwd=cwd,
         env=environment(TERM=term),
         stdin=theirs,
@@ -371,7 +370,7 @@ def at_a_terminal(term, cwd):
 
 def test_a_terminal_gets_a_board_and_its_cursor_back(tmp_path):
     seen = at_a_terminal("xterm-256color", tmp_path)
-    assert " s of 1.6 s: bars" in seen
+    assert " s of 1.2 s: bars" in seen
     assert seen.index("\x1b[?25l") < seen.rindex("\x1b[?25h")
     board = seen[seen.index("\x1b[?25l") : seen.rindex("\x1b[?25h")]
     lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9?]*[A-Za-z]", "", board))
@@ -382,7 +381,7 @@ def test_a_terminal_gets_a_board_and_its_cursor_back(tmp_path):
 def test_a_dumb_terminal_gets_plain_lines(tmp_path):
     seen = at_a_terminal("dumb", tmp_path)
     assert "\x1b" not in seen
-    assert "time  bars orders" in seen
+    assert "Latency in ms" in seen
     assert "Look at it" in seen
 
 

@@ -49,7 +49,7 @@ class Outlet:
         live = live_in(get_context())
         if live is not None and live.tick.engine in ENGINES:
             return live.tick.engine
-        return ENGINES[-1]
+        return ENGINES.newest
 
     def write(self, engine: Engine, fields: dict[str, Any], level: int) -> None:
         """Write `fields`, completed by those of the running tick."""

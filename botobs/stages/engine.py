@@ -31,9 +31,13 @@ KeepTraces = Literal["tail", "all", "none"]
 ACCOUNT: Final = "all"
 
 #: The running engines, newest last.
-ENGINES: list[Engine] = []
+ENGINES: Engines
 
 _MOST_KEPT = 2_000
+# So many may wait that were kept for being slow, or as a sample: a bot that turns a hundred thousand times a second has
+# more of these than anybody reads, and passing one over is a choice, not a loss.
+_MOST_ORDINARY = 500
+_ORDINARY: Final = frozenset({"slow", "sample"})
 _SECOND = 1_000_000_000
 
 
@@ -90,12 +94,17 @@ class Engine:
 
     def keep_tick(self, tick: Tick, reason: str) -> None:
         """Hand a finished tick that is worth keeping to whoever encodes it."""
+        waiting = len(self.kept)
+        if waiting >= _MOST_ORDINARY and reason in _ORDINARY:
+            tick.forget()
+            return
         self.kept_by[reason] = self.kept_by.get(reason, 0) + 1
         if self.export is not None:
             self.export(tick)
-        elif len(self.kept) < _MOST_KEPT:
+        elif waiting < _MOST_KEPT:
             self.kept.append(tick)
         else:
+            tick.forget()
             self.faults.dropped("traces")
 
     def keep_late(self, live: Live) -> None:
@@ -115,3 +124,31 @@ class Engine:
             prefix = rfc3339(second * _SECOND)[:19].encode() + b"."
             self.stamp_cache = (second, prefix)
         return b"%b%06dZ" % (prefix, rest // 1000)
+
+
+class Engines(list[Engine]):
+    """The running engines. `newest` is one load, so that the hot path cannot be caught between a look and a grasp."""
+
+    __slots__ = ("newest",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.newest: Engine | None = None
+
+    def append(self, engine: Engine) -> None:
+        """One more runs."""
+        super().append(engine)
+        self.newest = engine
+
+    def remove(self, engine: Engine) -> None:
+        """One has ended."""
+        super().remove(engine)
+        self.newest = self[-1] if self else None
+
+    def clear(self) -> None:
+        """None runs any more."""
+        self.newest = None
+        super().clear()
+
+
+ENGINES = Engines()

@@ -165,12 +165,13 @@ class Stage(Site):
     def __enter__(self) -> Live:
         parent = get_context()
         if parent.__class__ is not Live or parent.tick.done or self.special:
-            if parent or self.special or not ENGINES:
+            engine = ENGINES.newest
+            if parent or self.special or engine is None:
                 return self._enter(parent)
             live = Live()  # outside of a tick, and nothing unusual about it
             live.stage = self
             live.parent = parent
-            live.tick = tick = ENGINES[-1].ambient
+            live.tick = tick = engine.ambient
             live.t1 = 0
             live.more = None
             set_context(live)
@@ -213,9 +214,9 @@ class Stage(Site):
         if above is None or above.tick.done or (bound is not None and above.tick.engine is not bound):
             engine = bound or (above.tick.engine if above is not None else None)
             if engine is None or engine not in ENGINES:
-                if not ENGINES or bound is not None:
+                engine = ENGINES.newest
+                if engine is None or bound is not None:
                     return INERT.root
-                engine = ENGINES[-1]
             live = _root(self, engine, parent, above, engine.ambient.cells)
             live.tick.special = True  # it ends with this stage
         else:
@@ -316,9 +317,11 @@ class TickSite(Site):
         above = parent if parent.__class__ is Live else live_in(parent)
         engine = self.engine
         if engine is None:
-            if not ENGINES:
+            engine = ENGINES.newest
+            if engine is None:
                 return INERT.root
-            engine = ENGINES[-1] if above is None or above.tick.engine not in ENGINES else above.tick.engine
+            if above is not None and above.tick.engine in ENGINES:
+                engine = above.tick.engine
         elif engine not in ENGINES:  # shut down, or in a forked child
             return INERT.root
         assert engine is not None

@@ -201,6 +201,21 @@ class TestKeep:
             assert why.count("error") == 1
             assert len(why) < 100
 
+    def test_more_ordinary_ones_than_anybody_reads_are_passed_over_not_dropped(self):
+        with running() as bench:
+            bench.engine.export = None
+            bench.engine.base_every = 1
+            for _ in range(1_000):
+                with botobs.tick("BTC"):
+                    pass
+            assert len(bench.engine.kept) == 500
+            for _ in range(2_000):
+                with pytest.raises(KeyError), botobs.tick("BTC"):
+                    raise KeyError
+            assert len(bench.engine.kept) == 2_000
+            assert dict(bench.faults.drops) == {"traces": 500}
+            assert bench.engine.kept_by == {"sample": 500, "error": 2_000}
+
     def test_nested_ticks_share_a_trace(self):
         with running(keep="all") as bench:
             with botobs.tick("BTC") as outer, botobs.tick("ETH") as inner:
