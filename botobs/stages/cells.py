@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-__all__ = ["BOUNDS_NS", "FALL", "OTHER", "Cell", "CellTable", "SymbolCells"]
+__all__ = ["BOUNDS_NS", "OTHER", "Cell", "CellTable", "SymbolCells"]
 
 #: Upper bounds of the buckets in nanoseconds: 10 µs to 10 s, as 1, 2.5, 5 in each decade.
 BOUNDS_NS: Final[tuple[int, ...]] = (
@@ -31,7 +31,7 @@ _WARM_UP = 100
 class Cell:
     """One histogram of durations, and the running 99th percentile behind the choice of traces."""
 
-    __slots__ = ("counts", "label", "left", "lost", "pending", "slow_ns", "symbol", "total_ns", "warm")
+    __slots__ = ("counts", "label", "left", "lost", "mark", "pending", "slow_ns", "symbol", "total_ns", "warm")
 
     def __init__(self, label: str, symbol: str, *, raw: bool = False) -> None:
         self.label = label
@@ -41,6 +41,7 @@ class Cell:
         self.slow_ns = 0.0  # the running p99
         self.warm = 0
         self.left = 0  # until the next sample
+        self.mark = 0  # what `left` was when the percentile was last moved
         # durations one by one, only for a MeterProvider of the user's own
         self.pending: deque[int] | None = deque() if raw else None
         self.lost = 0
@@ -58,21 +59,23 @@ class Cell:
 
         Slow is above the running 99th percentile, which each duration moves: one above raises it by 5 %, one below
         lowers it so little that it rests where one in a hundred lies above. It needs no history and follows a changed
-        regime within a few hundred ticks.
+        regime within a few hundred ticks. The hot path counts the usual ones down by itself, in `left`; what they
+        lower is made up for here.
         """
-        self.left -= 1
-        sample = self.left <= 0
-        if sample:
-            self.left = every
+        left = self.left - 1
+        usual = self.mark - left
+        self.left = self.mark = left if left > 0 else every
+        sample = "sample" if left <= 0 else None
         if self.warm < _WARM_UP:
             self.warm += 1
             self.slow_ns = max(self.slow_ns, float(took_ns))
-        elif took_ns > self.slow_ns:
-            self.slow_ns = self.slow_ns * CLIMB + 1.0
+            return sample
+        slow = self.slow_ns * (FALL if usual == 1 else FALL**usual)
+        if took_ns > slow:
+            self.slow_ns = slow * CLIMB + 1.0
             return "slow"
-        else:
-            self.slow_ns *= FALL
-        return "sample" if sample else None
+        self.slow_ns = slow
+        return sample
 
 
 class SymbolCells(dict[str, Cell]):

@@ -98,14 +98,15 @@ class Engine:
         if waiting >= _MOST_ORDINARY and reason in _ORDINARY:
             tick.forget()
             return
+        if waiting >= _MOST_KEPT and self.export is None:
+            tick.forget()
+            self.faults.dropped("traces")
+            return
         self.kept_by[reason] = self.kept_by.get(reason, 0) + 1
         if self.export is not None:
             self.export(tick)
-        elif waiting < _MOST_KEPT:
-            self.kept.append(tick)
         else:
-            tick.forget()
-            self.faults.dropped("traces")
+            self.kept.append(tick)
 
     def keep_late(self, live: Live) -> None:
         """Hand on a stage that ended after its kept tick."""

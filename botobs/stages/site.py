@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .cells import BOUNDS_NS, FALL
+from .cells import BOUNDS_NS
 from .engine import ENGINES
 from .live import Live, foreign_span, get_context, live_in, plain, set_context
 from .tick import INERT, LATENCY_KEYS, MOST_SPANS, TOTAL, Tick, blank
@@ -101,9 +101,8 @@ class Site:
             cell.total_ns += took
             if tick.special:
                 left = cell.left - 1
-                if tick.shared and took < cell.slow_ns and left > 0 and cell.pending is None:
+                if tick.quick and left > 0 and took < cell.slow_ns:
                     cell.left = left  # the usual case of `worth_keeping`, written out
-                    cell.slow_ns *= FALL
                 else:
                     self._settle(tick, live, cell, took)
         except Exception as unexpected:

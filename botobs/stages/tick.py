@@ -44,7 +44,7 @@ class Tick:
     """What `with botobs.tick(...) as tick:` gives."""
 
     __slots__ = (
-        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "offset", "root", "shared",
+        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "offset", "quick", "root", "shared",
         "signals", "spans", "special", "symbol", "trace_id", "upstream", "why",
     )  # fmt: skip
 
@@ -59,6 +59,7 @@ class Tick:
     folded: dict[str, float] | None
     why: dict[str, None] | None  # the reasons to keep the trace, in order
     special: bool  # a stage that ends has more to do than to count itself
+    quick: bool  # shared, and an ending stage has nothing to do but what `worth_keeping` does
     shared: bool  # stands for all stages outside a tick until one of them needs a tick of its own
     done: bool
     kept: bool
@@ -323,7 +324,7 @@ def blank(engine: Engine | None, cells: Any) -> Tick:
     tick.cells = cells
     tick.symbol = tick.bar_id = tick.signals = tick.folded = tick.why = tick.upstream = tick._error = None
     tick.special = cells is not None and cells.raw
-    tick.done = tick.kept = tick.shared = False
+    tick.done = tick.kept = tick.shared = tick.quick = False
     tick.cut = tick.trace_id = 0
     if engine is not None:
         tick.now = engine.now
@@ -336,6 +337,7 @@ def ambient(engine: Engine, cells: SymbolCells) -> Tick:
     tick = blank(engine, cells)
     tick.shared = tick.done = True
     tick.special = tick.keeps or cells.raw
+    tick.quick = not cells.raw
     tick.root = INERT.root
     tick.spans = []
     tick.offset = 0

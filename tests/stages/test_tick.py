@@ -113,11 +113,14 @@ def test_a_stage_named_as_the_total_does_not_hide_it():
 
 
 class TestKeep:
+    turns = 0
+
     def run(self, bench, durations, now, *, base=10**9):
         bench.engine.base_every = base
         for took in durations:
-            with botobs.tick("BTC"):
+            with botobs.tick("BTC", self.turns):
                 now[0] += took
+            self.turns += 1
         return len(bench.kept)
 
     def test_the_slow_tail_of_each_kind(self):
@@ -146,7 +149,8 @@ class TestKeep:
         now = [0]
         with running(clock=lambda: now[0]) as bench:
             self.run(bench, [1_000_000 - i for i in range(1_000)], now, base=100)
-            assert sum("sample" in tick.why for tick in bench.kept) == 10
+            assert {tick.bar_id for tick in bench.kept} >= set(range(0, 1_000, 100))
+            assert sum("sample" in tick.why for tick in bench.kept) >= 5  # the others were slow besides
 
     @pytest.mark.parametrize("why", ["asked", "error", "handed_out", "order", "halt"])
     def test_reasons(self, why):
@@ -214,7 +218,7 @@ class TestKeep:
                     raise KeyError
             assert len(bench.engine.kept) == 2_000
             assert dict(bench.faults.drops) == {"traces": 500}
-            assert bench.engine.kept_by == {"sample": 500, "error": 2_000}
+            assert bench.engine.kept_by == {"sample": 500, "error": 1_500}
 
     def test_nested_ticks_share_a_trace(self):
         with running(keep="all") as bench:
