@@ -215,10 +215,10 @@ class Observer(StageVerbs):
             undo.callback(_undone, self._otlp.close)
             if settings.tracer_provider is not None:
                 self._encode = self._provider_spans = ProviderSpans(
-                    settings.tracer_provider, engine, botobs.__version__, self._redactor.is_secret
+                    settings.tracer_provider, engine, botobs.__version__, self._redactor.shown
                 )
             elif self._otlp.sender is not None:
-                self._encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor.is_secret)
+                self._encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor.shown)
         if self._encode is None:
             engine.export = _let_go  # nobody to send them to
         elif settings.keep_traces == "all" and isinstance(self._encode, SpanEncoder):

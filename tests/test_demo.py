@@ -121,7 +121,11 @@ def test_json_is_one_object_that_agrees_with_the_files(pair):
         on_disk = {file.stem: file.read_bytes().count(b"\n") for file in (place / "data/logs").glob("*.jsonl")}
         assert told["records"] == on_disk
         assert (told["seconds"], told["seed"], told["bars"]) == (1.0, 3, 40)
-        assert on_disk["signals"] == told["bars"] == told["latency_ms"]["whole_tick"]["n"]
+        assert on_disk["signals"] == told["bars"]
+        counts = {stage: found["n"] for stage, found in told["latency_ms"].items()}
+        assert counts == {
+            "feature": 40, "model": 40, "decision": 40, "risk": 40, "execution": told["orders"], "whole_tick": 40,
+        }  # fmt: skip
         assert (
             on_disk["orders"]
             == told["orders"]
@@ -297,9 +301,11 @@ def test_a_directory_in_use_is_told_with_its_holder(start, tmp_path):
     assert f"is held by process {first.pid}" in second.stderr
     assert second.stderr.count("\n") == 1
     first.kill()
-    third = demo("--seconds=0.1", "--port=0", cwd=tmp_path)
+    first.wait(timeout=20)
+    third = demo("--seconds=0.1", "--port=0", "--json", cwd=tmp_path)
     assert third.returncode == 0
-    assert f"note      the run before (demo-7, pid {first.pid}) did not end cleanly" in third.stdout
+    assert third.stderr == f"botobs demo: the run before (demo-7, pid {first.pid}) did not end cleanly\n"
+    assert json.loads(third.stdout)["records"] == {"runs": 3, "signals": 4}  # its own, and none of the first's
 
 
 # -- what it shows ------------------------------------------------------------------------------------------------------

@@ -34,9 +34,14 @@ EXITS = {
 def test_a_child_neither_hangs_nor_writes_into_its_parents_files(tmp_path, where, keep):
     script = FAMILY + "me = os.getpid()\nverbs('parent')\n"
     for child in EXITS.values():
-        script += FORKS[where].replace("CHILD", child) + "\nif os.getpid() == me: say(child=wait_for(pid))\nelse: sys.exit(0)\n"
+        script += (
+            FORKS[where].replace("CHILD", child)
+            + "\nif os.getpid() == me: say(child=wait_for(pid))\nelse: sys.exit(0)\n"
+        )
     script += "verbs('parent')\nimport urllib.request\n"
-    script += "say(health=urllib.request.urlopen(obs.endpoint.url + '/health').status)\nsay(report=bool(obs.shutdown(10)))"
+    script += (
+        "say(health=urllib.request.urlopen(obs.endpoint.url + '/health').status)\nsay(report=bool(obs.shutdown(10)))"
+    )
     with OtlpReceiver(keep=False) as receiver:
         bot = run(script, tmp_path, receiver.endpoint, keep)
         spans = receiver.stats()["spans"]
@@ -58,7 +63,9 @@ def test_a_child_neither_hangs_nor_writes_into_its_parents_files(tmp_path, where
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_a_child_may_observe_on_its_own(tmp_path, protocol):
-    script = FAMILY + """
+    script = (
+        FAMILY
+        + """
 verbs("parent")
 pid = os.fork()
 if not pid:
@@ -73,6 +80,7 @@ say(child=wait_for(pid))
 verbs("parent")
 say(parent=bool(obs.shutdown(10)))
 """
+    )
     with OtlpReceiver(protocol, keep=False) as receiver:
         bot = run(script, tmp_path, receiver.endpoint, "all", GRPC_ENABLE_FORK_SUPPORT="1")
         spans = receiver.stats()["spans"]
@@ -91,7 +99,9 @@ say(parent=bool(obs.shutdown(10)))
 
 @pytest.mark.parametrize("end", ["shuts down", "is killed"])
 def test_a_child_that_outlives_its_parent_holds_neither_port_nor_directory(tmp_path, end):
-    script = FAMILY + """
+    script = (
+        FAMILY
+        + """
 port = obs.endpoint.port
 obs.flush()
 pid = os.fork()
@@ -105,6 +115,7 @@ obs.shutdown(5)
 say(over=1)
 sys.stdin.readline()
 """
+    )
     home = tmp_path / "parent"
     with Bot(script, tmp_path, "") as bot:
         said = bot.hear()
@@ -127,7 +138,9 @@ sys.stdin.readline()
 
 
 def test_a_sigterm_to_the_child_ends_the_child_alone(tmp_path):
-    script = FAMILY + """
+    script = (
+        FAMILY
+        + """
 verbs("parent")
 pid = os.fork()
 if not pid:
@@ -137,6 +150,7 @@ if not pid:
 say(child=wait_for(pid))
 verbs("parent")
 """
+    )
     bot = run(script, tmp_path, "")
     assert bot.said == [{"default": True}, {"child": -15}]
     assert [record["model"] for record in records(tmp_path / "parent", "signals")] == ["parent"] * 4
@@ -144,7 +158,9 @@ verbs("parent")
 
 
 def test_a_pool_of_forked_workers(tmp_path):
-    script = FAMILY + """
+    script = (
+        FAMILY
+        + """
 def job(n):
     verbs("child")
     with botobs.tick("BTC") as tick: tick.signal(model="child")
@@ -156,6 +172,7 @@ with botobs.tick("BTC") as tick:
 with multiprocessing.get_context("fork").Pool(2) as pool: say(sum=sum(pool.map(job, range(50))))
 verbs("parent")
 """
+    )
     with OtlpReceiver(keep=False) as receiver:
         bot = run(script, tmp_path, receiver.endpoint, "all")
         assert receiver.stats()["spans"] == 11

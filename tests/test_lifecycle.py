@@ -236,9 +236,10 @@ def test_traces_reach_a_tracer_provider_of_the_users_own_to_the_last(tmp_path):
 
 def test_flush_is_true_to_its_word_while_the_drainer_is_at_work(tmp_path):
     """A trace that the drainer holds in its hands is neither delivered nor forgotten."""
-    with OtlpReceiver(keep=False) as receiver, botobs.start(
-        "bot", data_dir=tmp_path, otlp_endpoint=receiver.endpoint
-    ) as obs:
+    with (
+        OtlpReceiver(keep=False) as receiver,
+        botobs.start("bot", data_dir=tmp_path, otlp_endpoint=receiver.endpoint) as obs,
+    ):
         sent = 0
         for turn in range(40):
             for _ in range(50):
@@ -478,6 +479,42 @@ threading.Thread(target=watch, daemon=True).start()
     assert run_json(tmp_path)["clean"], "the end was cut short"
 
 
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "obs.faults._lock",
+        "obs._hands",
+        "obs.bus._lock",
+        *(
+            pytest.param(
+                lock,
+                marks=pytest.mark.xfail(strict=True, reason="not re-entrant: the handler waits for itself for ever"),
+            )
+            for lock in ("obs._otlp.sender._lock", "obs._store._making")
+        ),
+    ],
+)
+def test_a_signal_handler_of_the_bots_may_flush_and_end_whatever_it_interrupts(tmp_path, lock):
+    script = f"""
+obs = botobs.start("bot", data_dir=data_dir, otlp_endpoint=sys.argv[2], keep_traces="all")
+def mine(*_):
+    work(1, 1000)
+    obs.event("never_seen_before", a=1)
+    obs.faults.error("somewhere", ValueError("x"))
+    obs.flush(0.2)
+    report = obs.shutdown(0.3)
+    say(took=report.took_s)
+signal.signal(signal.SIGTERM, mine)
+with {lock}:
+    signal.raise_signal(signal.SIGTERM)
+"""
+    with OtlpReceiver() as receiver:
+        bot = run(script, tmp_path, receiver.endpoint, timeout_s=5)
+    assert (bot.process.returncode, bot.stderr) == (0, "")
+    assert len(bot.said) == 1
+    assert models(tmp_path) == [1000]
+
+
 def test_at_exit_a_dead_collector_of_one_takes_nothing_from_another(tmp_path):
     script = """
 first = botobs.start("first", data_dir=data_dir + "/1", otlp_endpoint=sys.argv[2], keep_traces="all")
@@ -617,7 +654,11 @@ class _Raises:
 
 
 def _fds():
-    return {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{name}")}
+    return {
+        name: os.readlink(f"/proc/self/fd/{name}")
+        for name in os.listdir("/proc/self/fd")
+        if os.path.islink(f"/proc/self/fd/{name}")
+    }
 
 
 def _settings(receiver, tmp_path):

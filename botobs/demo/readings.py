@@ -134,7 +134,8 @@ class Readings:
         for record in self._reader.follow("signals", stop=self._asked_to_stop, wait=self._over.wait):
             self._signals += 1
             for key, took in record["latency"].items():
-                if took and key in self._values:  # nothing: the stage did not run in this tick
+                # every turn runs every stage but one; the others' 0.0 is a time below half a microsecond
+                if key in self._values and (took or key != LATENCY_KEYS["execution"]):
                     self._values[key].append(took)
 
     def _asked_to_stop(self) -> bool:

@@ -140,31 +140,31 @@ async def _play(plan: Plan, show: Show) -> Outcome:
         notes.append(f"port {plan.port} {trouble}, so metrics are on a free one")
     timeline = Timeline()
     exchange = Exchange(timeline, plan.seconds, plan.seed)
-    since = rfc3339(time.time_ns())
-    # the same seed gives the same ids
-    observer = Observer.start(BOT, keywords, Parts(seed=plan.seed, run_id=f"demo-{plan.seed}"))
-    try:
-        readings = Readings(observer, exchange)
-        readings.start()
-        scene = _scene(plan, settings, observer, notes)
-        show.begin(scene)
-        begun = time.monotonic()
-        with _signals(exchange) as caught:
+    with _signals(exchange) as caught:
+        since = rfc3339(time.time_ns())
+        # the same seed gives the same ids
+        observer = Observer.start(BOT, keywords, Parts(seed=plan.seed, run_id=f"demo-{plan.seed}"))
+        try:
+            readings = Readings(observer, exchange)
+            readings.start()
+            scene = _scene(plan, settings, observer, notes)
+            show.begin(scene)
+            begun = time.monotonic()
             await _watch(_run_bot(timeline, exchange), exchange, show, lambda: readings.now(time.monotonic() - begun))
-        ran_s = time.monotonic() - begun
-        report = observer.shutdown(_END_S)
-        readings.stop()
-        return Outcome(
-            scene=scene,
-            reading=readings.now(ran_s),
-            records=readings.by_stream(since),
-            report=report,
-            collector=next(iter(observer.health_page()["otlp"]["trouble"]), None),
-            stopped_by=caught[0] if caught else None,
-        )
-    finally:
-        show.finish()
-        observer.shutdown(_END_S)
+            ran_s = time.monotonic() - begun
+            report = observer.shutdown(_END_S)
+            readings.stop()
+            return Outcome(
+                scene=scene,
+                reading=readings.now(ran_s),
+                records=readings.by_stream(since),
+                report=report,
+                collector=next(iter(observer.health_page()["otlp"]["trouble"]), None),
+                stopped_by=caught[0] if caught else None,
+            )
+        finally:
+            show.finish()
+            observer.shutdown(_END_S)
 
 
 async def _run_bot(timeline: Timeline, exchange: Exchange) -> None:

@@ -72,7 +72,7 @@ class Timeline:
                 self.now, _, happening = heapq.heappop(self._plan)
                 await self._pace(begun + self.now - time.monotonic())
                 happening()
-                if False:
+                if self._busy:
                     await self._all_wait.wait()
 
     async def _counted(self, task: Coroutine[Any, Any, None]) -> None:

@@ -158,7 +158,7 @@ def _look(outcome: Outcome) -> list[str]:
         slowest = "max_by(.latency.total_latency_ms) | {ts, symbol, bar_id, latency}"
         quantiles = (
             f"import pandas as pd; d = pd.read_json({json.dumps(signals)}, lines=True); "
-            "print(pd.json_normalize(d.latency).describe(percentiles=[.5, .99]).T)"
+            'print(pd.json_normalize(d.latency).describe(percentiles=[.5, .99]).T[["50%", "99%", "max"]])'
         )
         lines += [
             "  # the slowest tick, stage by stage",

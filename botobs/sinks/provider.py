@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 from botobs.stages.tick import span_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.trace import Span, TracerProvider
 
@@ -60,7 +60,7 @@ class ProviderSpans:
         provider: The user's.
         engine: Whose ticks.
         version: botobs's version, for the instrumentation scope.
-        hides: Whether the value under this attribute name is a secret.
+        shown: What may be seen of a value under an attribute's name.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class ProviderSpans:
         provider: TracerProvider,
         engine: Engine,
         version: str,
-        hides: Callable[[str], bool] = lambda _name: False,
+        shown: Callable[[str, Any], Any] = lambda _name, value: value,
     ) -> None:
         self._tracer: Any = provider.get_tracer("botobs", version)
         self._engine = engine
-        self._hides = hides
+        self._shown = shown
         self._lock = threading.Lock()
         self.delivered = 0
         self._ids: _GivenIds | None = None
@@ -115,23 +115,23 @@ class ProviderSpans:
             self._ids.trace_id = tick.trace_id
             self._ids.span_id = live.own_span_id()
         span = self._tracer.start_span(
-            live.stage.label if more is None or more.name is None else more.name,
+            live.stage.label if more is None or more.name is None else self._shown("name", more.name),
             context=self._parent(live, tick, replayed),
-            attributes={
-                key: "[redacted]" if self._hides(key) else value for key, value in attributes.items()
-            },
+            attributes=self._all_shown(attributes),
             links=[] if more is None else [Link(context, found) for context, found in more.links],
             start_time=live.t0 + offset,
         )
         replayed[id(live)] = span
         if more is not None:
             for name, time_ns, found in more.events:
-                span.add_event(name, dict(found), time_ns)
+                span.add_event(name, self._all_shown(found), time_ns)
             if more.outcome in ("error", "halted"):
                 found = dict(more.events[-1].attributes) if more.events else {}
-                span.set_status(Status(StatusCode.ERROR, str(found.get("exception.message", "")) or None))
+                message = self._shown("message", str(found.get("exception.message", "")))
+                span.set_status(Status(StatusCode.ERROR, message or None))
             if more.status.status_code is not StatusCode.UNSET:
-                span.set_status(more.status)
+                description = self._shown("message", more.status.description or "")
+                span.set_status(Status(more.status.status_code, description or None))
         span.end(end_time=live.t1 + offset)
         self.delivered += 1
 
@@ -149,6 +149,9 @@ class ProviderSpans:
                 return set_span_in_context(span, Context())
             upstream = self._context(tick, above.own_span_id())
         return Context() if upstream is None else set_span_in_context(NonRecordingSpan(upstream), Context())
+
+    def _all_shown(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: self._shown(key, value) for key, value in found.items()}
 
     @staticmethod
     def _context(tick: Tick, span_id: int) -> SpanContext:

@@ -67,18 +67,18 @@ class SpanEncoder:
     Args:
         engine: Whose ticks.
         send: Takes how many spans, and their bytes as fields of a `ScopeSpans`.
-        hides: Whether the value under this attribute name is a secret.
+        shown: What may be seen of a value under an attribute's name.
     """
 
     def __init__(
         self,
         engine: Engine,
         send: Callable[[int, bytes], None],
-        hides: Callable[[str], bool] = lambda _name: False,
+        shown: Callable[[str, Any], Any] = lambda _name, value: value,
     ) -> None:
         self._bits = engine.ids.apart("spans").bits  # the drainer may draw while the bot does
         self._send = send
-        self._hides = hides
+        self._shown = shown
         self._faults = engine.faults
 
     def __call__(self, kept: Tick | Live) -> None:
@@ -155,7 +155,7 @@ class SpanEncoder:
             tail = span.SerializeToString()
             if tick.symbol is not None and len(tails) < 64:
                 tails[kept] = tail
-        own = b"" if tick.bar_id is None else _packed("bar_id", tick.bar_id)
+        own = b"" if tick.bar_id is None else _packed("bar_id", self._shown("bar_id", plain(tick.bar_id)))
         if site.price is not None:
             own += _packed("price", site.price)
         if site.bid is not None:
@@ -163,9 +163,9 @@ class SpanEncoder:
         if site.ask is not None:
             own += _packed("ask", site.ask)
         if site.venue is not None:
-            own += _packed("venue", site.venue)
+            own += _packed("venue", self._shown("venue", plain(site.venue)))
         for key, value in site.attrs:
-            own += _packed(key, self._shown(key, value))
+            own += _packed(key, self._shown(key, plain(value)))
         return b"%b%b%b%b%b%b" % (
             _SPAN, varint(_FIXED + len(own) + len(tail)), _TRACE_ID,
             _ROOT.pack(trace_id, _SPAN_ID, live.sid, _START, live.t0 + offset, _END, live.t1 + offset), own, tail,
@@ -197,7 +197,7 @@ class SpanEncoder:
 
     def _extras(self, span: Span, more: More, otherwise: int) -> None:
         if more.name is not None:
-            span.name = more.name
+            span.name = self._shown("name", more.name)
         if more.outcome is not None:
             span.attributes.append(_attribute("outcome", more.outcome))
             if more.outcome in ("error", "halted"):
@@ -212,7 +212,7 @@ class SpanEncoder:
             if name == "exception" and not span.status.message:
                 kind, message = attributes.get("exception.type", ""), attributes.get("exception.message", "")
                 if more.outcome is not None and message:
-                    span.status.message = f"{kind}: {message}"
+                    span.status.message = f"{kind}: {self._shown('message', message)}"
         for context, attributes in more.links:
             span.links.add(
                 trace_id=context.trace_id.to_bytes(16, "big"), span_id=context.span_id.to_bytes(8, "big"),
@@ -220,13 +220,10 @@ class SpanEncoder:
             )  # fmt: skip
         if more.status.status_code is not StatusCode.UNSET:
             span.status.code = _STATUS[more.status.status_code]
-            span.status.message = more.status.description or ""
+            span.status.message = self._shown("message", more.status.description or "")
 
     def _attributes(self, found: Mapping[str, Any]) -> list[KeyValue]:
         return [_attribute(key, self._shown(key, value)) for key, value in found.items()]
-
-    def _shown(self, key: str, value: Any) -> Any:
-        return "[redacted]" if self._hides(key) else value
 
 
 def _template(site: Any) -> _Template:

@@ -96,9 +96,11 @@ class Engine:
         """Hand a finished tick that is worth keeping to whoever encodes it."""
         waiting = len(self.kept)
         if waiting >= _MOST_ORDINARY and reason in _ORDINARY:
+            tick.kept = False
             tick.forget()
             return
         if waiting >= _MOST_KEPT and self.export is None:
+            tick.kept = False
             tick.forget()
             self.faults.dropped("traces")
             return

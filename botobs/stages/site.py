@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Site", "Stage", "TickSite"]
 
+_MOST_ATTRS: Final = 128
+
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
@@ -33,7 +35,7 @@ class Site:
 
     def __init__(self, label: str, attrs: Mapping[str, Any] | None, engine: Engine | None) -> None:
         self.label = label
-        self.attrs = _pairs(attrs) if attrs else ()
+        self.attrs = _pairs(attrs) if attrs is not None else ()
         self.engine = engine
         self.template: Any = None  # the encoded constants of its spans, kept here by the encoder
 
@@ -265,7 +267,7 @@ class TickSite(Site):
         engine: Engine | None,
     ) -> None:
         self.label = "tick"
-        self.attrs = _pairs(attrs) if attrs else ()
+        self.attrs = _pairs(attrs) if attrs is not None else ()
         self.engine = engine
         self.template = None
         self.symbol = symbol
@@ -386,10 +388,8 @@ def _inherit(tick: Tick, live: Live, above: Live) -> None:
     tick.keep("nested")
 
 
-def _pairs(attrs: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
-    if not attrs:
-        return ()
+def _pairs(attrs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     try:
-        return tuple((str(plain(key)), value) for key, value in attrs.items())
+        return tuple([(str(plain(key)), value) for key, value in attrs.items()][:_MOST_ATTRS])
     except Exception:  # not a mapping: show it all the same
         return (("attrs", plain(attrs)),)

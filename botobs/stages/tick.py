@@ -37,7 +37,7 @@ ENVELOPE: Final = frozenset(
 MOST_SPANS = 512
 # Durations in records are multiples of 1/1024 ms: such numbers add up exactly, in binary and in decimal alike.
 _GRAIN = 1024
-_NO_LATENCY: Final = dict.fromkeys(LATENCY_KEYS.values(), 0.0)
+_NO_LATENCY: Final = dict.fromkeys(LATENCY_KEYS.values(), 0)
 
 
 class Tick:
@@ -56,7 +56,7 @@ class Tick:
     root: Live
     spans: list[Live]
     signals: list[tuple[bytes, bytes]] | None
-    folded: dict[str, float] | None
+    folded: dict[str, int] | None
     why: dict[str, None] | None  # the reasons to keep the trace, in order
     special: bool  # a stage that ends has more to do than to count itself
     quick: bool  # shared, and an ending stage has nothing to do but what `worth_keeping` does
@@ -74,6 +74,7 @@ class Tick:
 
     def signal(
         self,
+        /,
         *,
         features: Any = None,
         model: Any = None,
@@ -149,7 +150,7 @@ class Tick:
         if self.why is None:
             self.why = {}
         if len(self.why) < 8:
-            self.why[reason if reason.__class__ is str else str(reason)[:40]] = None
+            self.why[reason if type(reason) is str else str(plain(reason))[:40]] = None
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Put an attribute on the tick's span."""
@@ -263,11 +264,13 @@ class Tick:
 
     def latency(self) -> dict[str, float]:
         """Milliseconds of the tick's outermost stages by kind, and their exact sum."""
-        found = self._latencies(self.spans)
-        found[TOTAL] = sum(found.values())
+        grains = {key: (ns * _GRAIN + 500_000) // 1_000_000 for key, ns in self._latencies(self.spans).items()}
+        found = {key: count / _GRAIN for key, count in grains.items()}
+        found[TOTAL] = sum(grains.values()) / _GRAIN
         return found
 
-    def _latencies(self, spans: list[Live]) -> dict[str, float]:
+    def _latencies(self, spans: list[Live]) -> dict[str, int]:
+        """Nanoseconds of the outermost ones among `spans`, by kind, and of those that were left out."""
         found = (self.folded or _NO_LATENCY).copy()
         root = self.root
         for live in spans:
@@ -276,8 +279,7 @@ class Tick:
                 took = live.t1 - live.t0
                 if live.more is not None:
                     took -= live.more.idle_ns
-                grains = (took * _GRAIN + 500_000) // 1_000_000 / _GRAIN
-                found[key] = found[key] + grains if key in found else grains
+                found[key] = found[key] + took if key in found else took
         return found
 
     def _envelope(self, engine: Engine) -> bytes:

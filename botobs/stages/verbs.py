@@ -79,7 +79,7 @@ class StageVerbs:
             >>> with botobs.tick("BTC-USD", bar_id=7, bid=99.5, ask=100.5) as tick:
             ...     tick.signal(decision={"dir": "flat"})
         """
-        if symbol.__class__ is not str and callable(symbol):
+        if type(symbol) is not str and callable(symbol):
             return TickSite(None, None, None, None, None, None, None, self._engine)(symbol)
         return TickSite(symbol, bar_id, price, bid, ask, venue, attrs, self._engine)
 
@@ -105,8 +105,8 @@ class StageVerbs:
             >>> rank(["b", "a"])
             ['a', 'b']
         """
-        if callable(name) and not isinstance(name, str):
-            return self._site("stage", getattr(name, "__name__", None) or type(name).__name__)(name)
+        if _is_function(name):
+            return self._site("stage", _name_of(name))(name)
         return self._made("stage", name, attrs, fresh=fresh)
 
     @overload
@@ -121,7 +121,7 @@ class StageVerbs:
         self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
     ) -> Any:
         """The stage that computes what the model sees. See `stage`."""
-        if name is None and attrs is None and not fresh:
+        if name is None and attrs is None and fresh is False:
             return self._feature
         return self._feature(name) if _is_function(name) else self._made("feature", name, attrs, fresh=fresh)
 
@@ -135,7 +135,7 @@ class StageVerbs:
 
     def model(self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
         """The stage that predicts. See `stage`."""
-        if name is None and attrs is None and not fresh:
+        if name is None and attrs is None and fresh is False:
             return self._model
         return self._model(name) if _is_function(name) else self._made("model", name, attrs, fresh=fresh)
 
@@ -151,7 +151,7 @@ class StageVerbs:
         self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
     ) -> Any:
         """The stage that chooses. See `stage`."""
-        if name is None and attrs is None and not fresh:
+        if name is None and attrs is None and fresh is False:
             return self._decision
         return (
             self._decision(name) if _is_function(name) else self._made("decision", name, attrs, fresh=fresh)
@@ -167,7 +167,7 @@ class StageVerbs:
 
     def risk(self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
         """The stage that checks limits. See `stage`."""
-        if name is None and attrs is None and not fresh:
+        if name is None and attrs is None and fresh is False:
             return self._risk
         return self._risk(name) if _is_function(name) else self._made("risk", name, attrs, fresh=fresh)
 
@@ -203,7 +203,7 @@ class StageVerbs:
             attrs: Attributes for its spans.
             fresh: Refuse to run on stale data (takes effect with the staleness watch).
         """
-        if name is None and order is None and attrs is None and not reduces and not fresh:
+        if name is None and order is None and attrs is None and reduces is False and fresh is False:
             return self._execution
         if _is_function(name):
             return self._execution(name)
@@ -211,7 +211,7 @@ class StageVerbs:
 
     def _site(self, kind: str, name: Any) -> Stage:
         """A shared site for a name; names without end get one each, so that nothing grows."""
-        if name is not None and name.__class__ is not str:
+        if name is not None and type(name) is not str:
             name = str(plain(name))
         site = self._sites.get((kind, name))
         if site is None:
@@ -221,27 +221,41 @@ class StageVerbs:
         return site
 
     def _made(self, kind: str, name: Any, attrs: Mapping[str, Any] | None, **more: Any) -> Stage:
-        if attrs is None and not any(more.values()):
+        flags = {key: value is not False and _is_true(value) for key, value in more.items() if key != "order"}
+        order = more.get("order")
+        if attrs is None and order is None and not any(flags.values()):
             return self._site(kind, name)
-        if name is not None and name.__class__ is not str:
+        if name is not None and type(name) is not str:
             name = str(plain(name))
-        order = more.pop("order", None)
         return Stage(
             kind,
             name,
             attrs=attrs,
             order=None if order is None else str(plain(order)),
             engine=self._engine,
-            **more,
+            **flags,
         )
 
 
 def _is_function(value: Any) -> bool:
-    return (
-        value is not None
-        and value.__class__ is not str
-        and (callable(value) or isinstance(value, classmethod))
-    )
+    # by `type`: a value may lie about its class, or raise when asked
+    kind = type(value)
+    return value is not None and kind is not str and (callable(value) or kind in (classmethod, staticmethod))
+
+
+def _name_of(fn: Any) -> str:
+    try:
+        name = fn.__name__
+    except Exception:  # a partial has none, a hostile object raises
+        name = None
+    return name if type(name) is str else type(fn).__name__
+
+
+def _is_true(value: Any) -> bool:
+    try:
+        return bool(value)
+    except Exception:  # an array, say; what was given is not nothing
+        return True
 
 
 def current_tick() -> Tick:

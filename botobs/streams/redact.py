@@ -163,6 +163,16 @@ class Redactor:
                     changed = True
         return dumps(box[0]) if changed else line
 
+    def shown(self, name: str, value: Any) -> Any:
+        """What may be seen of `value` under `name`: for attributes of spans."""
+        if self.is_secret(name):
+            return REDACTED
+        if type(value) is str:
+            return self.text(value) if "/" in value or "%" in value else value
+        if type(value) is list:
+            return [self.text(each) if type(each) is str else each for each in value]
+        return value
+
     def is_secret(self, key: str) -> bool:
         """Whether what stands under `key` must not be written."""
         return key not in self._known and self._secret.search(_fold(key)) is not None

@@ -17,10 +17,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import botobs
 from botobs.sinks.provider import ProviderSpans
 from botobs.sinks.spans import SpanEncoder
+from botobs.streams.redact import Redactor
 from tests.stages.engines import running
 
 
-def both_ways(bench, *, hides=lambda _name: False):
+def both_ways(bench, *, shown=lambda _name, value: value):
     """Every kept trace through our encoder and, by way of the SDK, through the official one."""
     ours, counts = [], []
 
@@ -31,8 +32,8 @@ def both_ways(bench, *, hides=lambda _name: False):
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    encode = SpanEncoder(bench.engine, send, hides)
-    replay = ProviderSpans(provider, bench.engine, "1", hides)
+    encode = SpanEncoder(bench.engine, send, shown)
+    replay = ProviderSpans(provider, bench.engine, "1", shown)
     for kept in bench.kept:
         if hasattr(kept, "spans"):
             for live in kept.spans:
@@ -152,11 +153,20 @@ def test_the_tree_of_a_tick_is_whole():
 
 
 def test_secrets_are_taken_out():
+    hook = "https://hooks.slack.com/services/T0/B0/hush"
     with running(keep="all") as bench:
-        with botobs.tick("BTC", attrs={"api_key": "hush"}), botobs.stage("s", attrs={"api_key": "hush"}) as span:
-            span.add_event("login", {"api_key": "hush"})
-        for spans in both_ways(bench, hides=lambda name: name == "api_key"):
-            assert "hush" not in str(spans[0])
+        with botobs.tick("BTC", bar_id=hook, venue=hook, attrs={"api_key": "hush", "at": [hook]}):
+            with botobs.stage("s", attrs={"Api_Key": "hush", "at": hook}) as span:
+                span.add_event("login", {"api_key": "hush", "at": hook})
+                span.update_name(hook)
+                span.set_status(trace.StatusCode.ERROR, hook)
+            with pytest.raises(ValueError), botobs.stage("fails"):
+                raise ValueError(hook)
+        with botobs.tick("BTC", bar_id=hook, venue=hook, attrs={"api_key": "hush", "at": [hook]}):
+            pass
+        for spans in both_ways(bench, shown=Redactor().shown):
+            assert len(spans) == 4
+            assert "hush" not in str(spans)
 
 
 def test_late_stages_and_parents_left_out_still_have_parents():

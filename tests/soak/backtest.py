@@ -45,7 +45,9 @@ class Replayed:
         return self.ticks / self.seconds
 
 
-def replay(data_dir: Path | None, ticks: int, *, seed: int, between=None, mode: str = "backtest", **settings) -> Replayed:
+def replay(
+    data_dir: Path | None, ticks: int, *, seed: int, between=None, mode: str = "backtest", **settings
+) -> Replayed:
     """Run the bot over so many bars."""
     clock, dice, notes = Clock(), random.Random(seed), 0
     obs = botobs.start("bot", data_dir=data_dir, mode=mode, clock=clock, **settings)

@@ -24,7 +24,7 @@ def backtest(folder: Path, ticks: int, seed: int) -> dict:
     assert done.report.delivered and not done.drops and not done.errors
     assert sum(1 for _ in records(folder / "one", "signals")) == ticks
     again = replay(folder / "two", max(ticks // 10, 1), seed=seed, queue_size=100)
-    third = replay(folder / "three", max(ticks // 10, 1), seed=seed, queue_size=5_000)
+    third = replay(folder / "three", max(ticks // 10, 1), seed=seed, queue_size=100)
     assert again.report.delivered and third.report.delivered
     same_files(folder / "two" / "logs", folder / "three" / "logs")
     return {"ticks": ticks, "ticks per second": round(done.per_second), "dropped": 0, "runs that differ": 0}

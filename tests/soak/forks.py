@@ -45,7 +45,9 @@ obs = botobs.start("bot", data_dir=data_dir + "/parent", prometheus_port=0, otlp
 obs.bus.subscribe(botobs.observer.RunEnded, lambda event: None)
 """
 
-BUSY = FAMILY + """
+BUSY = (
+    FAMILY
+    + """
 over = threading.Event()
 def busy():
     while not over.is_set():
@@ -69,6 +71,7 @@ over.set()
 for thread in threads: thread.join()
 say(ends=sorted(set(map(str, ends))), report=bool(obs.shutdown(10)))
 """
+)
 
 
 def busy_forks(folder: Path, rounds: int) -> dict:
