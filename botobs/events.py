@@ -85,13 +85,13 @@ class Recorded(Event):
 
 @attrs.frozen(kw_only=True)
 class RunStarted(Event):
-    """botobs started in this process."""
+    """botobs started in this process. A backtest names no process: the same run leaves the same records."""
 
     stream: ClassVar[str | None] = "runs"
     kind: ClassVar[str | None] = "run_started"
     importance: ClassVar[Importance] = Importance.HIGH
 
-    pid: int
+    pid: int | None
     mode: str = "live"
     bot_version: str | None = None
     botobs_version: str | None = None
@@ -112,7 +112,7 @@ class RunEnded(Event):
     kind: ClassVar[str | None] = "run_ended"
     importance: ClassVar[Importance] = Importance.HIGH
 
-    pid: int
+    pid: int | None
     how: str = "shutdown"
     ran_s: float | None = None
     dropped: Mapping[str, int] | None = None

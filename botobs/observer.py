@@ -127,7 +127,11 @@ class Observer(StageVerbs):
             synchronous=backtest,
         )
         undo.callback(_undone, self._store.close)
-        self._cells = CellTable(raw=settings.meter_provider is not None)
+        self._cells = CellTable(
+            raw=settings.meter_provider is not None,
+            # no drainer runs in a backtest, and nothing may be lost there
+            relief=(lambda: self._metrics.drain(10**9)) if backtest else None,
+        )
         live_clock = isinstance(self._clock, SystemClock)
         head = self._redactor.line({"schema": "v1", "bot": settings.bot, "run_id": self.run_id})[1:-1]
         self._own = Engine(
@@ -283,7 +287,7 @@ class Observer(StageVerbs):
         now = self._clock.time_ns()
         self.bus.publish(
             RunStarted(
-                ts_ns=now, pid=os.getpid(), mode=settings.mode, bot_version=settings.bot_version,
+                ts_ns=now, pid=None if self.settings.mode == "backtest" else os.getpid(), mode=settings.mode, bot_version=settings.bot_version,
                 botobs_version=botobs.__version__,
             )
         )  # fmt: skip
@@ -470,7 +474,7 @@ class Observer(StageVerbs):
         try:
             self.bus.publish(
                 RunEnded(
-                    ts_ns=self._clock.time_ns(), pid=os.getpid(), how=how, ran_s=round((self._own.now() - self._began_ns) / 1e9, 3),
+                    ts_ns=self._clock.time_ns(), pid=None if self.settings.mode == "backtest" else os.getpid(), how=how, ran_s=round((self._own.now() - self._began_ns) / 1e9, 3),
                     dropped=dict(self.faults.drops) or None,
                 )
             )  # fmt: skip

@@ -1,7 +1,4 @@
-"""A bot on asyncio: a task per symbol, every stage of a turn measured.
-
-Run it: `python examples/asyncio_bot.py [SECONDS]`; its records are in data/asyncio-bot/logs.
-"""
+"""A bot on asyncio, a task per symbol; its records are in data/asyncio-bot/logs. Takes a number of seconds."""
 
 import asyncio
 import random

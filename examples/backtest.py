@@ -1,7 +1,4 @@
-"""A backtest: the bot's own code on the time of the bars, as fast as the machine can.
-
-Run it: `python examples/backtest.py [BARS]`; the same bars leave the same signals, to the byte.
-"""
+"""A backtest: the same bars leave the same signals, to the byte, in data/backtest/logs. Takes a number of bars."""
 
 import random
 import sys

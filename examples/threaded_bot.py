@@ -1,7 +1,4 @@
-"""A bot on threads: a feed fills queues, a worker per symbol turns on what comes.
-
-Run it: `python examples/threaded_bot.py [SECONDS]`; its records are in data/threaded-bot/logs.
-"""
+"""A bot on threads, one per symbol; its records are in data/threaded-bot/logs. Takes a number of seconds."""
 
 import queue
 import random

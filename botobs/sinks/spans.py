@@ -115,10 +115,8 @@ class SpanEncoder:
                 parts.append(self._unusual(live, trace_id, offset))
             else:
                 parent = live.parent
-                if parent is root:
-                    of_parent = of_root
-                else:  # one that was left out of a trace with too many has no id
-                    of_parent = _PARENT_ID + getattr(parent, "sid", root.sid) + _START
+                # one that was left out of a trace with too many has no id
+                of_parent = of_root if parent is root else _PARENT_ID + getattr(parent, "sid", root.sid) + _START
                 template = live.stage.template or _template(live.stage)
                 parts.append(
                     template.pack(

@@ -8,7 +8,10 @@ CPython's global lock makes whole (a test tries to break it with many threads), 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["BOUNDS_NS", "OTHER", "Cell", "CellTable", "SymbolCells"]
 
@@ -31,9 +34,13 @@ _WARM_UP = 100
 class Cell:
     """One histogram of durations, and the running 99th percentile behind the choice of traces."""
 
-    __slots__ = ("counts", "label", "left", "lost", "mark", "pending", "slow_ns", "symbol", "total_ns", "warm")
+    __slots__ = (
+        "counts", "label", "left", "lost", "mark", "pending", "relief", "slow_ns", "symbol", "total_ns", "warm",
+    )  # fmt: skip
 
-    def __init__(self, label: str, symbol: str, *, raw: bool = False) -> None:
+    def __init__(
+        self, label: str, symbol: str, *, raw: bool = False, relief: Callable[[], object] | None = None
+    ) -> None:
         self.label = label
         self.symbol = symbol
         self.counts = [0] * (len(BOUNDS_NS) + 1)
@@ -45,12 +52,16 @@ class Cell:
         # durations one by one, only for a MeterProvider of the user's own
         self.pending: deque[int] | None = deque() if raw else None
         self.lost = 0
+        self.relief = relief  # makes room in `pending`, where nobody else does
 
     def hand_on(self, took_ns: int) -> None:
         """Keep a single duration for a `MeterProvider` of the user's own."""
-        if self.pending is not None:
-            if len(self.pending) < _MOST_PENDING:
-                self.pending.append(took_ns)
+        pending = self.pending
+        if pending is not None:
+            if len(pending) >= _MOST_PENDING and self.relief is not None:
+                self.relief()
+            if len(pending) < _MOST_PENDING:
+                pending.append(took_ns)
             else:
                 self.lost += 1
 
@@ -101,11 +112,13 @@ class CellTable:
     Args:
         cap: How many symbols, and how many stage labels, get a series of their own; the rest share `other`.
         raw: Also hand on every single duration (for a `MeterProvider` of the user's own).
+        relief: Takes what was handed on when it is too much; without it the rest is counted as lost.
     """
 
-    def __init__(self, *, cap: int = 200, raw: bool = False) -> None:
+    def __init__(self, *, cap: int = 200, raw: bool = False, relief: Callable[[], object] | None = None) -> None:
         self.cap = cap
         self.raw = raw
+        self.relief = relief
         self.overflow = 0
         self._symbols: dict[str, SymbolCells] = {}
         self._labels: set[str] = set()
@@ -132,7 +145,7 @@ class CellTable:
         if self._symbols.get(cells.symbol) is not cells:
             # the symbol is beyond the cap: its view shares the cells of `other`
             return cells.setdefault(label, self.of(OTHER, b'"other"')[label])
-        return cells.setdefault(label, Cell(label, cells.symbol, raw=self.raw))
+        return cells.setdefault(label, Cell(label, cells.symbol, raw=self.raw, relief=self.relief))
 
     def knows(self, symbol: str) -> SymbolCells | None:
         """The cells of a symbol that was seen before."""

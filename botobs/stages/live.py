@@ -34,6 +34,7 @@ __all__ = ["LIVE_KEY", "Live", "get_context", "live_in", "set_context"]
 #: Where a copied context remembers the stage that it was copied from.
 LIVE_KEY: Final = "botobs-live"
 
+_OWN_KEYS: Final = (_SPAN_KEY, LIVE_KEY)
 _MOST_ATTRIBUTES, _MOST_EVENTS = 128, 128
 _NO_STATUS: Final = Status()
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
@@ -206,7 +207,8 @@ class Live(Context, Span):
         escaped: bool = False,
     ) -> None:
         """Note an exception on the span."""
-        self.add_event("exception", {**describe(exception), **dict(_items(attributes))}, timestamp)
+        found = {**describe(exception), "exception.escaped": str(escaped), **dict(_items(attributes))}
+        self.add_event("exception", found, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
         """Do nothing: a stage ends where its block or its function ends."""
@@ -225,7 +227,7 @@ class Live(Context, Span):
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of this context; its span is the stage itself."""
-        if key == _SPAN_KEY or key == LIVE_KEY:  # noqa: PLR1714  # the common case first, without a tuple
+        if key in _OWN_KEYS:
             return self
         base = self.parent
         while base.__class__ is Live:

@@ -255,7 +255,7 @@ class TickSite(Site):
     kind: Final = "tick"
     latency_key: Final = "tick_ms"
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # made once a turn: names would cost
         self,
         symbol: str | None,
         bar_id: Any,

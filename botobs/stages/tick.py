@@ -44,8 +44,8 @@ class Tick:
     """What `with botobs.tick(...) as tick:` gives."""
 
     __slots__ = (
-        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "offset", "quick", "root", "shared",
-        "signals", "spans", "special", "symbol", "trace_id", "upstream", "why",
+        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "offset", "quick", "root",
+        "shared", "signals", "spans", "special", "symbol", "trace_id", "upstream", "why",
     )  # fmt: skip
 
     engine: Engine | None  # None: nothing listens
@@ -72,7 +72,7 @@ class Tick:
 
     # -- what the bot says ------------------------------------------------------------------------------------------
 
-    def signal(
+    def signal(  # noqa: C901, PLR0912  # each field written out: a loop costs as much as the rest
         self,
         /,
         *,
@@ -324,7 +324,7 @@ def blank(engine: Engine | None, cells: Any) -> Tick:
     tick = Tick()
     tick.engine = engine
     tick.cells = cells
-    tick.symbol = tick.bar_id = tick.signals = tick.folded = tick.why = tick.upstream = tick._error = None
+    tick.symbol = tick.bar_id = tick.signals = tick.folded = tick.why = tick.upstream = tick._error = None  # noqa: SLF001  # a part of its making
     tick.special = cells is not None and cells.raw
     tick.done = tick.kept = tick.shared = tick.quick = False
     tick.cut = tick.trace_id = 0

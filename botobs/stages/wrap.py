@@ -192,7 +192,7 @@ def _generator(site: Site, pick: Any, fn: Callable[..., Any]) -> Callable[..., A
                     raise
                 driven.end(closing)
                 raise
-            except BaseException as thrown:  # noqa: BLE001  # goes into the body, whatever it is
+            except BaseException as thrown:  # goes into the body, whatever it is
                 step, value = body.throw, thrown
 
     return wrapper
@@ -225,7 +225,7 @@ def _async_generator(site: Site, pick: Any, fn: Callable[..., Any]) -> Callable[
                     raise
                 driven.end(closing)
                 raise
-            except BaseException as thrown:  # noqa: BLE001  # goes into the body, whatever it is
+            except BaseException as thrown:  # goes into the body, whatever it is
                 step, value = body.athrow, thrown
 
     return wrapper
