@@ -159,7 +159,7 @@ FIELDS = ["", "self", "stream", "cls", "fields", "ts", "schema", "bot", "run_id"
           "features", "model", "\ud800", "é", "a b", "api_key", "into", "ts_ns", "kind"]  # fmt: skip
 fields = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=4), values, max_size=3)
 campaign = settings(
-    max_examples=int(os.environ.get("BOTOBS_TEST_EXAMPLES", "150")), deadline=None, database=None,
+    max_examples=int(os.environ.get("SOAK_EXAMPLES", "150")), deadline=None, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
@@ -313,7 +313,7 @@ _STAGES = "stages: __class__, truth values, deep lists, hostile or endless mappi
 _HANGS = {"tick attrs", "stage attrs", "feature attrs"}  # on a mapping without end
 OPEN = {
     **dict.fromkeys(
-        (*_HANGS, "stage", "feature", "model", "decision", "risk", "execution", "obs.stage", "execution order", "execution reduces",
+        (*_HANGS, "stage", "feature", "model", "decision", "risk", "execution", "obs.stage", "execution order",
          "keep", "tick.set_attribute", "set_attribute", "set_attribute key", "add_event attrs of", "add_event time", "set_status",
          "record_exception attrs"),
         _STAGES,
