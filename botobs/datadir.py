@@ -305,9 +305,7 @@ def _hold(lock: int, path: Path, warn: Callable[[str], object] | None) -> bool:
             with _explained(path, path / "state" / "lock"):
                 raise
         if warn is not None:
-            warn(
-                f"{path} is on a file system without locks: nothing keeps a second process from writing there"
-            )
+            warn(f"{path} is on a file system without locks: nothing keeps a second process from writing there")
         return False
     return True
 

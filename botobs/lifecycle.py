@@ -76,10 +76,7 @@ def _set_hooks() -> None:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_in_child)
     # again with each observer: somebody may have taken or released the signal since
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    ):
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
 

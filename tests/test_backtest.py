@@ -35,7 +35,6 @@ def test_nothing_is_dropped_however_small_the_queue(tmp_path, queue_size):
     assert run_json(tmp_path)["clean"]
 
 
-@pytest.mark.xfail(strict=True, reason="streams: what a backtest rotates is compressed on a thread")
 def test_no_thread_is_started_and_no_port_is_opened(tmp_path, monkeypatch):
     """Whatever the environment and the keywords say."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")

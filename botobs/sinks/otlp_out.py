@@ -70,9 +70,7 @@ class OtlpOut:
     def reader(self, transform: Callable[[MetricsData], MetricsData]) -> PushReader:
         """The reader that collects what is pushed."""
         assert self._metrics is not None
-        exporter = metric_exporter(
-            self._metrics, timeout_s=min(self._metrics.timeout_s, self._pushing.timeout_s)
-        )
+        exporter = metric_exporter(self._metrics, timeout_s=min(self._metrics.timeout_s, self._pushing.timeout_s))
         reader = PushReader(exporter, transform)
         self.push = MetricsPush(
             reader,

@@ -73,7 +73,7 @@ class ProviderSpans:
         self._tracer: Any = provider.get_tracer("botobs", version)
         self._engine = engine
         self._shown = shown
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may flush
         self.delivered = 0
         self._ids: _GivenIds | None = None
         if isinstance(self._tracer, SdkTracer):

@@ -7,6 +7,8 @@ asks: a span that another library opens, a log record, an outgoing request. Unti
 from __future__ import annotations
 
 import traceback
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry import context as otel_context
@@ -24,6 +26,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
 
     from opentelemetry.util.types import Attributes, AttributeValue
 
@@ -36,6 +39,7 @@ LIVE_KEY: Final = "botobs-live"
 
 _OWN_KEYS: Final = (_SPAN_KEY, LIVE_KEY)
 _MOST_ATTRIBUTES, _MOST_EVENTS = 128, 128
+_DEEPEST = 4  # lists in lists beyond that are shown as text
 _NO_STATUS: Final = Status()
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
@@ -155,8 +159,9 @@ class Live(Context, Span):
         """Put an attribute on the stage's span."""
         if self.is_recording():
             attributes = self.extra().attributes
+            key = _text(key)
             if len(attributes) < _MOST_ATTRIBUTES or key in attributes:
-                attributes[_text(key)] = plain(value)
+                attributes[key] = plain(value)
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Put several attributes on the stage's span."""
@@ -173,15 +178,13 @@ class Live(Context, Span):
         events = self.extra().events
         if len(events) < _MOST_EVENTS:
             found = {_text(key): plain(value) for key, value in _items(attributes)}
-            at = timestamp if timestamp.__class__ is int else self.turn().unix_now()
+            at = timestamp if type(timestamp) is int else self.turn().unix_now()
             events.append(SpanEvent(_text(name), at, found))
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Link another span."""
         if self.is_recording():
-            self.extra().links.append(
-                (context, {_text(key): plain(value) for key, value in _items(attributes)})
-            )
+            self.extra().links.append((context, {_text(key): plain(value) for key, value in _items(attributes)}))
 
     def update_name(self, name: str) -> None:
         """Give the span another name; the metric keeps the stage's."""
@@ -192,9 +195,9 @@ class Live(Context, Span):
         """Set the span's status; an error makes the trace worth keeping."""
         if not self.is_recording():
             return
-        if isinstance(status, StatusCode):
+        if type(status) is StatusCode:
             status = Status(status, None if description is None else _text(description))
-        if status.status_code is not StatusCode.UNSET:
+        if type(status) is Status and status.status_code is not StatusCode.UNSET:
             self.extra().status = status
             if status.status_code is StatusCode.ERROR:
                 self.turn().keep("error")
@@ -291,33 +294,42 @@ def foreign_span(context: Any) -> SpanContext | None:
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """An exception as OpenTelemetry's attributes of one; at most 4,000 characters of stack."""
+    """An exception as OpenTelemetry's attributes of one: its innermost 20 frames, and what it came from."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        stack = "".join(traceback.format_exception(error, limit=-20))
+        stack = _stack(error)
     except Exception:  # a traceback that cannot be shown is no reason to lose the error
         stack = ""
-    return {
-        "exception.type": name,
-        "exception.message": _text(error)[:1000],
-        "exception.stacktrace": stack[-4000:],
-    }
+    return {"exception.type": name, "exception.message": _text(error)[:1000], "exception.stacktrace": stack[-4000:]}
 
 
-def plain(value: Any) -> AttributeValue:
+def _stack(error: BaseException) -> str:
+    frames: deque[TracebackType] = deque(maxlen=20)  # a traceback may be as long as the stack was deep
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(trace)
+        trace = trace.tb_next
+    origins: list[str] = []
+    origin = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    while origin is not None and len(origins) < 3:
+        origins.append(f"after {type(origin).__qualname__}: {_text(origin)[:300]}\n")
+        origin = origin.__cause__ or origin.__context__
+    shown = traceback.format_exception(type(error), error, frames[0] if frames else None, chain=False)
+    return "".join((*origins, *shown))
+
+
+def plain(value: Any, depth: int = 0) -> AttributeValue:
     """A value as OTLP can carry it, taken now: mutable things and things with a hostile `__str__` included."""
-    kind = value.__class__
+    kind = type(value)  # never `__class__`: that may run the bot's code
     if kind is str:
         return _scrub(value)
     if kind is bool or kind is float:
         return value  # type: ignore[no-any-return]
     if kind is int:
-        return (
-            value if -(2**63) <= value < 2**63 else str(value) if value.bit_length() < 4096 else "<huge int>"
-        )
-    if kind in (list, tuple):
-        members = [plain(each) for each in value[:128]]
+        return value if -(2**63) <= value < 2**63 else str(value) if value.bit_length() < 4096 else "<huge int>"
+    if kind in (list, tuple) and depth < _DEEPEST:
+        members = [plain(each, depth + 1) for each in value[:128]]
         same = {type(each) for each in members}
         return members if len(same) <= 1 and not same & {list} else [_text(each) for each in members]
     return _text(value)
@@ -325,7 +337,7 @@ def plain(value: Any) -> AttributeValue:
 
 def _text(value: Any) -> str:
     try:
-        return _scrub(value if value.__class__ is str else str(value))
+        return _scrub(value if type(value) is str else str.__str__(str(value)))
     except Exception:
         return f"<unprintable {type(value).__name__}>"
 
@@ -337,6 +349,6 @@ def _scrub(text: str) -> str:
 
 def _items(attributes: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:
     try:
-        return list((attributes or {}).items())
+        return [(key, value) for key, value in islice((attributes or {}).items(), 2 * _MOST_ATTRIBUTES)]
     except Exception:  # not a mapping at all
         return ()

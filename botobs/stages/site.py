@@ -8,6 +8,7 @@ anything. Entering and leaving are written out in full: a function call costs a 
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .cells import BOUNDS_NS
@@ -330,7 +331,7 @@ class TickSite(Site):
         if symbol is None:
             cells = engine.ambient.cells
         else:
-            if symbol.__class__ is not str:
+            if type(symbol) is not str:
                 symbol = str(plain(symbol))
             known = engine.cells.knows(symbol)
             cells = known if known is not None else engine.cells.of(symbol, engine.line({"s": symbol})[5:-1])
@@ -390,6 +391,6 @@ def _inherit(tick: Tick, live: Live, above: Live) -> None:
 
 def _pairs(attrs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     try:
-        return tuple([(str(plain(key)), value) for key, value in attrs.items()][:_MOST_ATTRS])
+        return tuple((str(plain(key)), value) for key, value in islice(attrs.items(), _MOST_ATTRS))
     except Exception:  # not a mapping: show it all the same
         return (("attrs", plain(attrs)),)

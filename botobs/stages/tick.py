@@ -30,9 +30,7 @@ LATENCY_KEYS: Final = {
 TOTAL: Final = "total_latency_ms"
 
 #: A record's own names: a field of the bot's that is called the same goes under `fields`.
-ENVELOPE: Final = frozenset(
-    {"ts", "schema", "bot", "run_id", "symbol", "bar_id", "trace_id", "latency", "fields"}
-)
+ENVELOPE: Final = frozenset({"ts", "schema", "bot", "run_id", "symbol", "bar_id", "trace_id", "latency", "fields"})
 
 MOST_SPANS = 512
 # Durations in records are multiples of 1/1024 ms: such numbers add up exactly, in binary and in decimal alike.
@@ -198,20 +196,18 @@ class Tick:
         """A stage ended with an exception."""
         kind = type(error).__name__
         more = live.extra()
-        if isinstance(error, GeneratorExit):
+        if issubclass(type(error), GeneratorExit):  # by type: asking an error may run its code
             more.outcome = "closed"
             return
         if kind == "CancelledError":
             more.outcome = "cancelled"
             return
-        halted = isinstance(error, TradingHalted)
+        halted = issubclass(type(error), TradingHalted)
         more.outcome = "halted" if halted else "error"
         self.keep("halt" if halted else "error")
         if not self.keeps:
             return
-        if (
-            self._error is not error
-        ):  # each stage that it passes through tells the type, the innermost the stack
+        if self._error is not error:  # each stage that it passes through tells the type, the innermost the stack
             self._error = error
             live.note("exception", describe(error))
         else:
@@ -285,7 +281,8 @@ class Tick:
     def _envelope(self, engine: Engine) -> bytes:
         stamp = engine.stamp(self.offset + self.now())
         bar = self.bar_id
-        if self.symbol is not None and bar.__class__ is int and self.keeps:  # the usual record, in one go
+        usual = type(bar) is int and self.symbol is not None and self.keeps
+        if usual and -(2**63) <= bar < 2**63:  # in one go
             trace_id = self.trace_id or self.own_trace_id()
             return b'{"ts":"%b",%b,"symbol":%b,"bar_id":%d,"trace_id":"%032x"' % (
                 stamp, engine.head, self.cells.json_symbol, bar, trace_id,

@@ -117,9 +117,7 @@ class StageVerbs:
         self, name: str | None = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
     ) -> Stage: ...
 
-    def feature(
-        self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
-    ) -> Any:
+    def feature(self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
         """The stage that computes what the model sees. See `stage`."""
         if name is None and attrs is None and fresh is False:
             return self._feature
@@ -147,15 +145,11 @@ class StageVerbs:
         self, name: str | None = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
     ) -> Stage: ...
 
-    def decision(
-        self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
-    ) -> Any:
+    def decision(self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
         """The stage that chooses. See `stage`."""
         if name is None and attrs is None and fresh is False:
             return self._decision
-        return (
-            self._decision(name) if _is_function(name) else self._made("decision", name, attrs, fresh=fresh)
-        )
+        return self._decision(name) if _is_function(name) else self._made("decision", name, attrs, fresh=fresh)
 
     @overload
     def risk(self, fn: F, /) -> F: ...

@@ -34,10 +34,12 @@ class ArchiveFolder:
     Args:
         folder: Where rotated files are put.
         faults: Gets what fails.
+        inline: Compress on the caller's thread, for backtests.
     """
 
-    def __init__(self, folder: Path, faults: Faults) -> None:
+    def __init__(self, folder: Path, faults: Faults, *, inline: bool = False) -> None:
         self.folder = folder
+        self._inline = inline
         self._faults = faults
         self._changed = threading.Condition()
         self._waiting: list[Path] = []
@@ -79,6 +81,10 @@ class ArchiveFolder:
         return [self.folder / name for name in sorted(names)]
 
     def _start(self, paths: list[Path]) -> None:
+        if self._inline:
+            for path in paths:
+                self._settle(path)
+            return
         with self._changed:
             if self._closing:
                 return

@@ -64,11 +64,15 @@ def _total(value: object) -> bytes:
         try:
             return orjson.dumps(_swap(value, 0), None, _option)
         except Exception:
-            return orjson.dumps(_Copy().plain(value, 0), None, _option)
+            copy = _Copy().plain(value, 0)
+            if type(value) is dict and type(copy) is not dict:  # the stack was at its end
+                copy = {"fields": copy}
+            return orjson.dumps(copy, None, _option)
     except (KeyboardInterrupt, SystemExit):  # these belong to the bot
         raise
     except BaseException:
-        return b'"<unencodable>"'
+        # a record has to stay one: its caller takes the braces off to put more in front
+        return b'{"fields":"<unencodable>"}' if type(value) is dict else b'"<unencodable>"'
 
 
 def _learn_numpy(numpy: Any) -> None:

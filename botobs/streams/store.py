@@ -82,11 +82,11 @@ class StreamStore:
         self._lanes: list[Lane] = []
         self._by_name: dict[str, Lane] = {}
         self._aliases: dict[str, Lane] = {}
-        self._making = threading.Lock()
+        self._making = threading.RLock()  # re-entrant, for signal handlers
         self._telling = threading.Lock()
         self._found: list[Repair] = []
         self._logs = None if root is None else root / "logs"
-        self._archive = None if self._logs is None else ArchiveFolder(self._logs / ARCHIVE, faults)
+        self._archive = None if self._logs is None else ArchiveFolder(self._logs / ARCHIVE, faults, inline=synchronous)
         self._mend()
 
     # --- in
@@ -95,7 +95,7 @@ class StreamStore:
         """Queue a line, without its line end. Never waits for the disk, unless the store is synchronous."""
         try:
             lane = self._aliases[stream]
-        except (KeyError, TypeError):
+        except Exception:  # unknown, or nothing that can be looked up
             lane = self._lane(stream)
         if self._count >= lane.limit or self._bytes >= lane.byte_limit:
             self._full(lane, line)
@@ -204,7 +204,7 @@ class StreamStore:
             lane.held, lane.held_lines = b"", 0
             if lane.file is not None:
                 lane.file.abandon()
-        self._making, self._telling = threading.Lock(), threading.Lock()
+        self._making, self._telling = threading.RLock(), threading.Lock()
         self._count = self._bytes = 0
         if self._archive is not None:
             self._archive.abandon()
@@ -235,7 +235,7 @@ class StreamStore:
     # --- inside
 
     def _lane(self, stream: object) -> Lane:
-        if isinstance(stream, str) and stream in self._aliases:
+        if type(stream) is str and stream in self._aliases:
             return self._aliases[stream]
         name = stream_name(stream)
         with self._making:
@@ -247,7 +247,7 @@ class StreamStore:
                     self._faults.say("streams", "many", message)
                     name = OTHER
                 lane = self._by_name.get(name) or self._open_lane(name)
-            if isinstance(stream, str) and len(self._aliases) < _MOST_ALIASES:
+            if type(stream) is str and len(self._aliases) < _MOST_ALIASES:
                 self._aliases[stream] = lane
         return lane
 

@@ -112,11 +112,7 @@ def _read(row: Row, readings: SelfReadings, faults: Faults) -> dict[str, float]:
     try:
         said: Any = getattr(readings, row.reading)()
         values = said if isinstance(said, Mapping) else {"": said}
-        return {
-            clean_text(str(key)): value
-            for key, found in values.items()
-            if (value := number(found)) is not None
-        }
+        return {clean_text(str(key)): value for key, found in values.items() if (value := number(found)) is not None}
     except Exception as error:
         faults.error("metrics.self", error)
         return {}
@@ -148,7 +144,5 @@ def about(provider: MeterProvider, version: str) -> About:
             if found is None:
                 found = _known[provider] = About(provider.get_meter(SCOPE, version))
             return found
-        except (
-            TypeError
-        ):  # a provider that cannot be remembered (no hash, no weak reference) gets one each time
+        except TypeError:  # a provider that cannot be remembered (no hash, no weak reference) gets one each time
             return About(provider.get_meter(SCOPE, version))

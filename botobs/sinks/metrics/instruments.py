@@ -88,9 +88,7 @@ class Instruments:
                 self._faults.dropped(STREAM)
                 return
             attributes = {
-                label: self.cap.text(label, labels[label])
-                for label in row.labels
-                if labels.get(label) is not None
+                label: self.cap.text(label, labels[label]) for label in row.labels if labels.get(label) is not None
             }
             for measure in measures:
                 measure(amount, attributes)

@@ -113,9 +113,7 @@ class MetricsSink:
             self._faults.error("metrics.provider", error)
             return []
 
-    def _raw_histogram(
-        self, provider: MeterProvider | None, version: str, namespace: str
-    ) -> Histogram | None:
+    def _raw_histogram(self, provider: MeterProvider | None, version: str, namespace: str) -> Histogram | None:
         if provider is None:
             return None
         try:

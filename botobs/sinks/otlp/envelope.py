@@ -60,9 +60,7 @@ class Envelope:
         """What stands before `size` bytes of spans."""
         inner = len(self._scope) + size + len(self._after_spans)
         scope_spans = _SECOND + varint(inner) + self._scope
-        outer = (
-            len(self._resource) + len(scope_spans) + size + len(self._after_spans) + len(self._after_scope)
-        )
+        outer = len(self._resource) + len(scope_spans) + size + len(self._after_spans) + len(self._after_scope)
         return _FIRST + varint(outer) + self._resource + scope_spans
 
     @property

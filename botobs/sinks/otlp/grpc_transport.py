@@ -138,9 +138,7 @@ def credentials(target: OtlpTarget) -> grpc.ChannelCredentials:
             )
         )
     except OSError as error:
-        raise ConfigError(
-            f"the certificates for {target.place} must be readable: {type(error).__name__}"
-        ) from None
+        raise ConfigError(f"the certificates for {target.place} must be readable: {type(error).__name__}") from None
 
 
 def _retry_info(call: grpc.Call) -> float | None:

@@ -46,9 +46,7 @@ def metric_exporter(target: OtlpTarget, *, timeout_s: float | None = None) -> Me
     try:
         return (_over_grpc if target.protocol == "grpc" else _over_http)(target, patience)
     except OSError as error:
-        raise ConfigError(
-            f"the certificates for {target.place} must be readable: {type(error).__name__}"
-        ) from None
+        raise ConfigError(f"the certificates for {target.place} must be readable: {type(error).__name__}") from None
 
 
 def _over_http(target: OtlpTarget, timeout_s: float) -> MetricExporter:

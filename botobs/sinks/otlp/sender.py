@@ -119,7 +119,7 @@ class SpanSender:
         self._urgent_until = 0.0
         self._closed = False
         self.trouble: str | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may flush while its own thread is in here
         self._wake = threading.Condition(self._lock)
         self._settled = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._run, name="botobs-otlp", daemon=True)
@@ -278,9 +278,7 @@ class SpanSender:
             self._settle(batch, batch.count, f"{type(error).__name__}")
             self._faults.error("otlp", error)
         else:
-            self._settle(
-                batch, min(rejected, batch.count), f"rejected in part: {message}" if rejected else None
-            )
+            self._settle(batch, min(rejected, batch.count), f"rejected in part: {message}" if rejected else None)
         return True
 
     def _settle(self, batch: _Batch, dropped: int, trouble: str | None) -> None:

@@ -249,9 +249,7 @@ def _insecure(variables: _Variables, name: str, text: str, scheme: str) -> bool:
     variable, value = variables.find("INSECURE")
     if not variable:
         if name == _SETTING:  # the standard says TLS, and a plain collector would then fail without a clue
-            raise ConfigError(
-                f"{name}={_shown(text)!r} has no scheme: write http:// (plain) or https:// (TLS)"
-            )
+            raise ConfigError(f"{name}={_shown(text)!r} has no scheme: write http:// (plain) or https:// (TLS)")
         return False
     if value.lower() not in ("true", "false"):
         raise ConfigError(f"{variable}={value!r} must be 'true' or 'false'")

@@ -259,9 +259,7 @@ def _open(target: OtlpTarget, headers: dict[str, str]) -> tuple[http.client.HTTP
     return connection, path
 
 
-def _connection(
-    host: str | None, port: int | None, context: ssl.SSLContext | None
-) -> http.client.HTTPConnection:
+def _connection(host: str | None, port: int | None, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
     if context is None:
         return http.client.HTTPConnection(host or "", port)
     return http.client.HTTPSConnection(host or "", port, context=context)
