@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import secrets
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Self
 
-import attrs
 from opentelemetry.sdk.resources import Resource
 
 import botobs
@@ -20,11 +20,13 @@ from botobs.bus import Bus
 from botobs.clock import SystemClock, adapt, rfc3339
 from botobs.config import Settings, load, seconds
 from botobs.datadir import DataDir
+from botobs.delivery import Delivery
 from botobs.events import Event, Recorded, RunEnded, RunStarted, TailRepaired, UncleanEnd
 from botobs.faults import Faults
 from botobs.overhead import Overhead
+from botobs.parts import Attached, Parts
 from botobs.pipeline import Drainer
-from botobs.report import Counts, Report
+from botobs.report import Report
 from botobs.sinks.endpoint import Endpoint
 from botobs.sinks.metrics import MetricsSink, SelfReadings
 from botobs.sinks.otlp_out import OtlpOut
@@ -35,7 +37,6 @@ from botobs.stages.cells import BOUNDS_NS, CellTable
 from botobs.stages.engine import ENGINES, Engine
 from botobs.stages.ids import Ids
 from botobs.stages.verbs import StageVerbs, current_tick
-from botobs.streams.disk import Disk
 from botobs.streams.redact import Redactor
 from botobs.streams.store import StreamStore
 
@@ -44,52 +45,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from botobs.datadir import PreviousRun
-    from botobs.sinks.otlp.transport import Transport
 
-__all__ = ["Observer", "Parts"]
+__all__ = ["Observer"]
 
 _DAY_NS = 86_400 * 10**9
 _FLUSH_S = 5.0
-_DISK_S = 0.1  # what the disk gets at the end, however little the collector or a subscriber has left
 _UNDO_S = 0.5
-_SLICE_NS = 1_000_000
-
-
-@attrs.frozen(kw_only=True)
-class Parts:
-    """What the demo and the testing helper put in the place of the real thing.
-
-    Attributes:
-        disk: How files are written.
-        transport: Where spans go.
-        seed: Makes ids deterministic.
-        run_id: The run's id.
-        bare: Read no environment and no file.
-        scrape: Be ready to show what a scrape would get, though no port is open.
-    """
-
-    disk: Disk = attrs.field(factory=Disk)
-    transport: Transport | None = None
-    seed: int | str | None = None
-    run_id: str | None = None
-    bare: bool = False
-    scrape: bool = False
-
-
-class Attached(Protocol):
-    """What lives and ends with an observer without being a part of it."""
-
-    def flush(self, deadline: float, /) -> bool:
-        """Deliver what waits, before `deadline` (monotonic)."""
-        ...
-
-    def close(self, deadline: float, /) -> bool:
-        """Flush, then end."""
-        ...
-
-    def abandon(self) -> None:
-        """Forget everything in a forked child."""
-        ...
 
 
 class Observer(StageVerbs):
@@ -151,19 +112,17 @@ class Observer(StageVerbs):
         self._overhead = Overhead(self._cells)
         self._ending = threading.Lock()
         self._ender = 0  # the thread that ends it
-        self._hands = threading.Lock()  # held by whoever takes kept traces and durations out of their queues
         self._over: Report | None = None
-        self._lost_before = 0
         self.resource = _resource(settings, self.run_id)
-        self._attached: list[Attached] = []
-        self._send_out(settings, parts, self.resource, undo, backtest=backtest)
-        self._measure(settings, parts, self.resource, undo, backtest=backtest)
+        encode = self._send_out(parts, undo)
+        self._measure(parts, undo)
+        self._delivery = Delivery(
+            self._own, self._store, self.bus, self._metrics, otlp=self._otlp, encode=encode, faults=self.faults,
+            sync=settings.durability == "fsync",
+        )  # fmt: skip
         self.bus.subscribe(Event, RecordSink(self._own, self._store.put), immediate=True, _trusted=True)
-        self._drainer = Drainer(
-            (self._store.drain, self._in_hand(self._encode_kept), self._in_hand(self._metrics.drain)),
-            (self.bus.housekeep, self._overhead_now, self._now_and_then),
-            self.faults,
-        )
+        chores = (self.bus.housekeep, self._overhead_now, self._now_and_then)
+        self._drainer = Drainer(self._delivery.jobs, chores, self.faults)
         self._beats = 0
         self._started = time.monotonic()
         self._began_ns = self._own.now()  # in a backtest the clock's own time
@@ -197,51 +156,34 @@ class Observer(StageVerbs):
         undo.callback(claimed.release, clean=claimed.previous is None or claimed.previous.clean)
         return claimed
 
-    def _send_out(
-        self,
-        settings: Settings,
-        parts: Parts,
-        resource: Resource,
-        undo: contextlib.ExitStack,
-        *,
-        backtest: bool,
-    ) -> None:
+    def _send_out(self, parts: Parts, undo: contextlib.ExitStack) -> SpanEncoder | ProviderSpans | None:
         """Where kept traces go."""
-        engine = self._own
+        engine, settings = self._own, self.settings
         self._otlp: OtlpOut | None = None
-        self._provider_spans: ProviderSpans | None = None
-        self._encode: SpanEncoder | ProviderSpans | None = None
-        if not backtest:
+        encode: SpanEncoder | ProviderSpans | None = None
+        if settings.mode == "live":
             self._otlp = OtlpOut(
-                settings.otlp_endpoint, resource, botobs.__version__, self.faults, transport=parts.transport,
+                settings.otlp_endpoint, self.resource, botobs.__version__, self.faults, transport=parts.transport,
                 env={} if parts.bare else os.environ,
             )  # fmt: skip
             undo.callback(_undone, self._otlp.close)
             if settings.tracer_provider is not None:
-                self._encode = self._provider_spans = ProviderSpans(
-                    settings.tracer_provider, engine, botobs.__version__, self._redactor.shown
-                )
+                encode = ProviderSpans(settings.tracer_provider, engine, botobs.__version__, self._redactor.shown)
             elif self._otlp.sender is not None:
-                self._encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor.shown)
-        if self._encode is None:
+                encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor.shown)
+        if encode is None:
             engine.export = _let_go  # nobody to send them to
-        elif settings.keep_traces == "all" and isinstance(self._encode, SpanEncoder):
-            engine.export = self._encode  # when every trace goes, encoding at once costs least
+        elif settings.keep_traces == "all" and isinstance(encode, SpanEncoder):
+            engine.export = encode  # when every trace goes, encoding at once costs least
+        return encode
 
-    def _measure(
-        self,
-        settings: Settings,
-        parts: Parts,
-        resource: Resource,
-        undo: contextlib.ExitStack,
-        *,
-        backtest: bool,
-    ) -> None:
+    def _measure(self, parts: Parts, undo: contextlib.ExitStack) -> None:
         """Metrics and where they can be read."""
+        settings = self.settings
         readings = SelfReadings(
             # series that exist from the start, so that the first drop or error is an increase
             dropped=lambda: {"signals": 0, "spans": 0, **self.faults.drops},
-            queue_depth=lambda: self._store.pending + self.bus.depth + len(self._own.kept),
+            queue_depth=lambda: self._delivery.waiting,
             errors=lambda: {"stage": 0, "signal": 0, "event": 0, **self.faults.errors},
             overhead=lambda: self._overhead.ratio,
             kept=lambda: dict(self._own.kept_by),
@@ -249,7 +191,7 @@ class Observer(StageVerbs):
             prometheus_up=lambda: None if self.endpoint is None else float(self.endpoint.up),
         )
         self.endpoint: Endpoint | None = None
-        serve = settings.prometheus_port is not None and not backtest
+        serve = settings.prometheus_port is not None and settings.mode == "live"
         push = self._otlp.reader if self._otlp is not None and self._otlp.wants_metrics else None
         self._metrics = MetricsSink(
             self._cells,
@@ -257,7 +199,7 @@ class Observer(StageVerbs):
             readings,
             self.faults,
             self._clock,
-            resource=resource,
+            resource=self.resource,
             namespace=settings.namespace,
             version=botobs.__version__,
             prometheus=serve or parts.scrape,
@@ -287,7 +229,7 @@ class Observer(StageVerbs):
         now = self._clock.time_ns()
         self.bus.publish(
             RunStarted(
-                ts_ns=now, pid=None if self.settings.mode == "backtest" else os.getpid(), mode=settings.mode, bot_version=settings.bot_version,
+                ts_ns=now, pid=self._pid(), mode=settings.mode, bot_version=settings.bot_version,
                 botobs_version=botobs.__version__,
             )
         )  # fmt: skip
@@ -354,6 +296,10 @@ class Observer(StageVerbs):
         """Where everything is written, absolute; `None` in a backtest without a disk."""
         return None if self._data_dir is None else self._data_dir.path
 
+    def report(self) -> Report:
+        """What went, what waits and what was lost so far; `delivered` if nothing waits."""
+        return self._delivery.so_far(delivered=not self._delivery.waiting)
+
     def health_page(self) -> dict[str, Any]:
         """What `/health` says."""
         over = self._over is not None
@@ -367,7 +313,7 @@ class Observer(StageVerbs):
             "run_id": self.run_id,
             "mode": self.settings.mode,
             "uptime_s": round(time.monotonic() - self._started, 3),
-            "queue_depth": self._store.pending + self.bus.depth + len(self._own.kept),
+            "queue_depth": self._delivery.waiting,
             "dropped": dict(self.faults.drops),
             "internal_errors": dict(self.faults.errors),
             "last_error": self.faults.last_error,
@@ -391,56 +337,16 @@ class Observer(StageVerbs):
             return self._over
         try:
             with lifecycle.finishing():
-                return self._report(begun, done=self._flushed(begun + _timeout(timeout)))
+                return self._delivery.report(begun, done=self._delivery.flush(begun + _timeout(timeout)))
         except Exception as error:
             self.faults.error("flush", error)
             return Report(delivered=False, took_s=time.monotonic() - begun)
-
-    def _flushed(self, deadline: float) -> bool:
-        sync = self.settings.durability == "fsync"
-        self._store.flush(deadline, sync=sync)  # at once: a subscriber may hang till the deadline
-        done = self.bus.flush(deadline)
-        done = self._empty_queues(deadline) and done
-        done = self._store.flush(deadline, sync=sync) and done  # what subscribers wrote
-        for outlet in self._outlets():
-            done = outlet.flush(deadline) and done
-        return done
-
-    def _outlets(self) -> list[Attached]:
-        """What sends, botobs's own first."""
-        return [*(() if self._otlp is None else (self._otlp,)), *self._attached]
-
-    def _empty_queues(self, deadline: float) -> bool:
-        """Encode the traces and hand on the durations that wait; whether none is left."""
-        if not self._hands.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
-            return False
-        try:
-            for job in (self._encode_kept, self._metrics.drain, self._metrics.drain):  # a round may miss the newest
-                while job(_SLICE_NS):
-                    if time.monotonic() >= deadline:
-                        return False
-            return True
-        finally:
-            self._hands.release()
-
-    def _report(self, begun: float, *, done: bool) -> Report:
-        records = Counts(self._store.written, self._store.pending, self._store.dropped)
-        spans = Counts()
-        if self._provider_spans is not None:
-            spans = Counts(self._provider_spans.delivered, len(self._own.kept), 0)
-        elif self._otlp is not None and self._otlp.sender is not None:
-            sent = self._otlp.sender.counts
-            spans = Counts(sent.delivered, sent.pending + len(self._own.kept), sent.dropped)
-        lost = sum(self.faults.drops.values())
-        delivered = done and not records.pending and not spans.pending and lost == self._lost_before
-        self._lost_before = lost
-        return Report(delivered=delivered, took_s=time.monotonic() - begun, records=records, spans=spans)
 
     def attach(self, part: Attached) -> bool:
         """Let `part` be flushed, closed and abandoned with this observer; whether it still runs."""
         with self._ending:
             if self._over is None:
-                self._attached.append(part)
+                self._delivery.attach(part)
         return self._over is None
 
     def shutdown(self, timeout: float = _FLUSH_S) -> Report:
@@ -474,48 +380,35 @@ class Observer(StageVerbs):
         try:
             self.bus.publish(
                 RunEnded(
-                    ts_ns=self._clock.time_ns(), pid=None if self.settings.mode == "backtest" else os.getpid(), how=how, ran_s=round((self._own.now() - self._began_ns) / 1e9, 3),
-                    dropped=dict(self.faults.drops) or None,
+                    ts_ns=self._clock.time_ns(), pid=self._pid(), how=how,
+                    ran_s=round((self._own.now() - self._began_ns) / 1e9, 3), dropped=dict(self.faults.drops) or None,
                 )
             )  # fmt: skip
-            self._store.flush(deadline, sync=False)  # at once: a subscriber may hang till the deadline
+            self._delivery.write(deadline)  # at once: a subscriber may hang till the deadline
         except Exception as error:  # the rest of the end must come whatever happens
             self._counted("shutdown", error)
         else:
             done = True
-        done = self._close(deadline) and done
-        report = self._report(begun, done=done)
+        self._drainer.close(deadline)
+        done = self._delivery.close(deadline) and done
+        self._release(deadline)
+        report = self._delivery.report(begun, done=done)
         lifecycle.leave(self._own)
         return report
 
-    def _close(self, deadline: float) -> bool:
-        """End every part; whether each has delivered what it had."""
-        delivering: list[Callable[[float], object]] = [
-            self._drainer.close,
-            self.bus.close,
-            self._empty_queues,
-            *(outlet.close for outlet in self._outlets()),
-            # late, so that what others write while the collector is waited for is written too
-            lambda until: self._store.close(max(until, time.monotonic() + _DISK_S)),
-        ]
-        others: list[Callable[[float], object]] = [
-            *(() if self.endpoint is None else (self.endpoint.close,)),
-            lambda until: self._metrics.close(max(until - time.monotonic(), 0.0)),
-            lambda _until: None if self._data_dir is None else self._data_dir.release(clean=True),
-        ]
-        done = True
-        for close in delivering:
-            done = self._closed(close, deadline) and done
-        for close in others:
-            self._closed(close, deadline)
-        return done
+    def _release(self, deadline: float) -> None:
+        """Give back what nothing has to go through any more."""
+        if self.endpoint is not None:
+            self._tried(self.endpoint.close, deadline)
+        self._tried(self._metrics.close, max(deadline - time.monotonic(), 0.0))
+        if self._data_dir is not None:
+            self._tried(functools.partial(self._data_dir.release, clean=True))
 
-    def _closed(self, close: Callable[[float], object], deadline: float) -> bool:
+    def _tried(self, close: Callable[..., object], *args: float) -> None:
         try:
-            return bool(close(deadline))
+            close(*args)
         except Exception as error:
             self._counted("shutdown", error)
-            return False
 
     def _counted(self, where: str, error: Exception) -> None:
         with contextlib.suppress(Exception):  # strict mode raises; here the work has to go on
@@ -524,15 +417,14 @@ class Observer(StageVerbs):
     def abandon(self) -> None:
         """In a forked child: let go of everything that is the parent's. The verbs do nothing from here on."""
         self._over = Report(delivered=False, took_s=0.0)
-        self._ending, self._hands, self._ender = threading.Lock(), threading.Lock(), 0
+        self._ending, self._ender = threading.Lock(), 0
         self.faults.abandon()
-        parts = (self._store, self.bus, self._otlp, *self._attached, self.endpoint, self._metrics, self._data_dir)
-        for part in parts:
+        for part in (self._delivery, self.endpoint, self._data_dir):
             if part is not None:
                 with contextlib.suppress(Exception):  # a child that cannot tidy up must still run
                     part.abandon()
 
-    def __enter__(self) -> Observer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -546,33 +438,9 @@ class Observer(StageVerbs):
 
     # -- background -----------------------------------------------------------------------------------------------------
 
-    def _in_hand(self, job: Callable[[int], bool]) -> Callable[[int], bool]:
-        """The job, left out while somebody else has its queues in hand."""
-
-        def held(budget_ns: int) -> bool:
-            if not self._hands.acquire(blocking=False):
-                return False
-            try:
-                return job(budget_ns)
-            finally:
-                self._hands.release()
-
-        return held
-
-    def _encode_kept(self, budget_ns: int) -> bool:
-        """Encode kept traces for about `budget_ns`; whether some are left."""
-        kept, encode = self._own.kept, self._encode
-        if encode is None or not kept:
-            return False
-        until = time.perf_counter_ns() + budget_ns
-        while True:
-            try:
-                tick = kept.popleft()
-            except IndexError:
-                return False
-            encode(tick)
-            if time.perf_counter_ns() > until:
-                return bool(kept)
+    def _pid(self) -> int | None:
+        # a backtest leaves the same records whichever process runs it
+        return None if self.settings.mode == "backtest" else os.getpid()
 
     def _overhead_now(self) -> None:
         self._overhead.update(self._drainer.cpu_ns)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Counts", "Report"]
 
@@ -32,6 +37,7 @@ class Report:
         records: Lines of the streams.
         spans: Spans of kept traces, where there is somebody to send them to.
         alerts: Alerts.
+        traces: Traces kept, by why they were worth it.
     """
 
     delivered: bool
@@ -39,6 +45,7 @@ class Report:
     records: Counts = Counts()
     spans: Counts = Counts()
     alerts: Counts = Counts()
+    traces: Mapping[str, int] = attrs.field(factory=dict)
 
     def __bool__(self) -> bool:
         return self.delivered

@@ -103,7 +103,7 @@ class Readings:
         """The latest numbers; those from the disk are up to a second old while the bot runs."""
         account, observer = self._exchange.account, self._observer
         found = {name: Latency.of(self._values[key].copy()) for key, name in STAGES.items()}
-        health = observer.health_page()
+        health, report = observer.health_page(), observer.report()
         return Reading(
             ran_s=ran_s,
             bars=self._exchange.bars,
@@ -113,9 +113,8 @@ class Readings:
             simulated_pnl=self._exchange.pnl,
             simulated_fees=account.fees,
             latency={name: latency for name, latency in found.items() if latency is not None},
-            # numbers that `/metrics` shows too; the observer has no public way to them yet
-            traces_kept=dict(observer._own.kept_by),  # noqa: SLF001  # see above
-            written=observer._store.written,  # noqa: SLF001  # see above
+            traces_kept=dict(report.traces),
+            written=report.records.delivered,
             dropped=health["dropped"],
             internal_errors=health["internal_errors"],
         )

@@ -20,7 +20,8 @@ from botobs.demo.exchange import SYMBOLS, Exchange
 from botobs.demo.readings import Reading, Readings
 from botobs.demo.timeline import Timeline
 from botobs.errors import ConfigError
-from botobs.observer import Observer, Parts
+from botobs.observer import Observer
+from botobs.parts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

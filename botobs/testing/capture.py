@@ -68,7 +68,7 @@ class Capture:
             bot: The bot's name.
             **settings: As of `botobs.start`.
         """
-        from botobs.observer import Parts  # noqa: PLC0415  # exporters load here, not with the plugin
+        from botobs.parts import Parts  # noqa: PLC0415  # exporters load here, not with the plugin
         from botobs.testing.observed import Observed  # noqa: PLC0415  # the same
 
         number = len(self._running) + 1

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import contextlib
 
     from botobs.config import Settings
-    from botobs.observer import Parts
+    from botobs.parts import Parts
 
 __all__ = ["Observed"]
 
