@@ -173,8 +173,9 @@ class Observer(StageVerbs):
                 encode = SpanEncoder(engine, self._otlp.sender.put, self._redactor.shown)
         if encode is None:
             engine.export = _let_go  # nobody to send them to
-        elif settings.keep_traces == "all" and isinstance(encode, SpanEncoder):
-            engine.export = encode  # when every trace goes, encoding at once costs least
+        elif isinstance(encode, SpanEncoder) and self._otlp is not None and self._otlp.sender is not None:
+            engine.export = encode  # some microseconds now; a background thread would hold up the bot for longer
+            engine.crowded = self._otlp.sender.crowded
         return encode
 
     def _measure(self, parts: Parts, undo: contextlib.ExitStack) -> None:

@@ -57,7 +57,7 @@ class Engine:
     """
 
     __slots__ = (
-        "ambient", "base_every", "cells", "cut", "export", "faults", "head", "ids", "keep", "kept", "kept_by", "line",
+        "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "head", "ids", "keep", "kept", "kept_by", "line",
         "now", "put", "stamp_cache", "wall",
     )  # fmt: skip
 
@@ -85,21 +85,22 @@ class Engine:
         self.ids = ids or Ids()
         self.base_every = 1 if keep == "all" else 1_000  # one trace in so many is kept whatever it was
         self.kept: deque[Tick | Live] = deque()
+        # whether so many traces wait that ordinary ones need not be added
+        self.crowded: Callable[[], bool] = lambda: len(self.kept) >= _MOST_ORDINARY
         self.kept_by: dict[str, int] = {}
         self.cut = 0  # spans left out of traces with too many
-        # takes a kept trace on the bot's own thread; None: it waits in `kept` for the drainer
+        # takes a kept trace on the bot's own thread, where that costs little; None: it waits in `kept` for the drainer
         self.export: Callable[[Tick | Live], None] | None = None
         self.stamp_cache: tuple[int, bytes] = (-1, b"")
         self.ambient = ambient(self, cells.of(ACCOUNT, b'"all"'))
 
     def keep_tick(self, tick: Tick, reason: str) -> None:
         """Hand a finished tick that is worth keeping to whoever encodes it."""
-        waiting = len(self.kept)
-        if waiting >= _MOST_ORDINARY and reason in _ORDINARY:
+        if reason in _ORDINARY and self.crowded():
             tick.kept = False
             tick.forget()
             return
-        if waiting >= _MOST_KEPT and self.export is None:
+        if self.export is None and len(self.kept) >= _MOST_KEPT:
             tick.kept = False
             tick.forget()
             self.faults.dropped("traces")

@@ -260,9 +260,13 @@ class Tick:
 
     def latency(self) -> dict[str, float]:
         """Milliseconds of the tick's outermost stages by kind, and their exact sum."""
-        grains = {key: (ns * _GRAIN + 500_000) // 1_000_000 for key, ns in self._latencies(self.spans).items()}
-        found = {key: count / _GRAIN for key, count in grains.items()}
-        found[TOTAL] = sum(grains.values()) / _GRAIN
+        found: dict[str, float] = {}
+        total = 0
+        for key, ns in self._latencies(self.spans).items():
+            grains = (ns * _GRAIN + 500_000) // 1_000_000
+            total += grains
+            found[key] = grains / _GRAIN
+        found[TOTAL] = total / _GRAIN
         return found
 
     def _latencies(self, spans: list[Live]) -> dict[str, int]:
@@ -270,7 +274,7 @@ class Tick:
         found = (self.folded or _NO_LATENCY).copy()
         root = self.root
         for live in spans:
-            if live.t1 and (live.parent is root or live.above() is root):
+            if live.t1 and live is not root and (live.parent is root or live.above() is root):
                 key = live.stage.latency_key
                 took = live.t1 - live.t0
                 if live.more is not None:

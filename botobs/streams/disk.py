@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["Disk", "make_folder"]
@@ -21,9 +22,15 @@ class Disk:
         """Open `path` for appending, made if missing, readable by its owner only."""
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def write(self, fd: int, data: bytes | memoryview) -> int:
+    def write(self, fd: int, data: bytes | bytearray | memoryview) -> int:
         """Write some of `data`; how many bytes."""
         return os.write(fd, data)
+
+    def write_all(self, fd: int, chunks: Sequence[bytes | bytearray]) -> int:
+        """Write some of `chunks`, in one call; how many bytes."""
+        if type(self).write is not Disk.write:  # somebody stands in the way: so does he here
+            return self.write(fd, b"".join(chunks))
+        return os.writev(fd, chunks)
 
     def truncate(self, fd: int, size: int) -> None:
         """Cut the file to `size` bytes."""

@@ -16,6 +16,7 @@ from botobs.streams.names import Archived
 from botobs.streams.torn import Repair, repair
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from botobs.clock import Clock
@@ -78,13 +79,14 @@ class JsonlFile:
         self._look_at = 0.0
         self._rotate_after = 0.0
 
-    def append(self, lines: bytes) -> bool:
-        """Append whole lines, the last one ended too; False if that failed, and then none was written."""
+    def append(self, lines: bytes | Sequence[bytes | bytearray]) -> bool:
+        """Append whole lines, or chunks of whole lines; False if that failed, and then none was written."""
+        chunks = (lines,) if isinstance(lines, bytes) else lines
         try:
-            self._ready(len(lines))
+            self._ready(len(chunks[0]))
             if not self._size:
-                self._first, self._since = lines[: lines.index(b"\n")], self._clock.time_ns()
-            self._write(lines)
+                self._first, self._since = bytes(chunks[0][: chunks[0].index(b"\n")]), self._clock.time_ns()
+            self._write(chunks)
         except Exception as error:
             self._faults.error("streams.write", error)
             return False
@@ -192,12 +194,13 @@ class JsonlFile:
         self._size, self._unsynced = 0, False
         self._archive.add(target)
 
-    def _write(self, lines: bytes) -> None:
-        done = 0
+    def _write(self, chunks: Sequence[bytes | bytearray]) -> None:
+        done, size = 0, sum(map(len, chunks))
         self._unsynced = True
         try:
-            while done < len(lines):
-                wrote = self._disk.write(self._fd, lines[done:] if done else lines)
+            while done < size:
+                left = chunks if not done else (b"".join(chunks)[done:],)
+                wrote = self._disk.write_all(self._fd, left)
                 if wrote <= 0:
                     raise OSError(f"nothing could be written to {self.path}")
                 done += wrote

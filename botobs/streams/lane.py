@@ -12,36 +12,27 @@ from botobs.streams.names import IMPORTANCE, NORMAL
 if TYPE_CHECKING:
     from botobs.streams.jsonl import JsonlFile
 
-__all__ = ["NOTHING", "Held", "Lane"]
+__all__ = ["CHUNK", "NOTHING", "Held", "Lane"]
 
 NOTHING = -1  # a limit that no queue is below
-_BATCH_LINES = 128
-_BATCH_BYTES = 65_536
+CHUNK = 48_000  # small enough to come from memory that is in use already
+_PIECE = 4_000_000
+_MOST_CHUNKS = 512  # what one call takes
 
 
 class Lane:
-    """One stream: its queue, its file, and who is writing it."""
+    """One stream: its queue, its file, and who is writing it.
+
+    Lines are gathered in chunks, and the writer hands whole chunks to one call of the operating system: what it does
+    under the interpreter's lock, the bot waits for, so its share of a line has to be next to nothing. Adding a line is one
+    call that the lock makes whole; the count of lines follows, and may be behind by those that are being added, never
+    ahead.
+    """
 
     __slots__ = (
-        "busy",
-        "byte_limit",
-        "file",
-        "held",
-        "held_lines",
-        "limit",
-        "lock",
-        "lost",
-        "most",
-        "most_bytes",
-        "name",
-        "push",
-        "queue",
-        "reported",
-        "retry_at",
-        "share",
-        "wait",
-        "written",
-    )
+        "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "most", "most_bytes",
+        "name", "piece", "put", "reported", "retry_at", "share", "taken", "turning", "wait", "written",
+    )  # fmt: skip
 
     def __init__(self, name: str, file: JsonlFile | None) -> None:
         self.name = name
@@ -49,12 +40,16 @@ class Lane:
         self.share = IMPORTANCE.get(name, NORMAL)
         self.limit = self.byte_limit = NOTHING
         self.most = self.most_bytes = NOTHING
-        self.queue: deque[bytes] = deque()
-        self.push = self.queue.append
+        self.buffer = bytearray()  # whole lines; the chunk that grows
+        self.full: deque[bytearray] = deque()  # chunks that grow no more
+        self.turning = threading.Lock()  # held while `buffer` is exchanged
+        self.put = 0  # lines put in so far
+        self.taken = 0  # lines taken out so far: written, held or given up
         self.lock = threading.RLock()
         self.busy = False  # in the middle of a step; perhaps by this very thread, beneath a signal handler
-        self.held = b""  # lines that are being written, or could not be
+        self.held: list[bytearray] = []  # chunks that are being written, or could not be
         self.held_lines = 0
+        self.piece = _PIECE  # how many bytes are written at once
         self.wait = 0.0
         self.retry_at = 0.0
         self.written = 0
@@ -64,23 +59,72 @@ class Lane:
     @property
     def pending(self) -> int:
         """Lines that wait."""
-        return len(self.queue) + self.held_lines
+        return max(self.put - self.taken, 0) + self.held_lines
+
+    @property
+    def is_long(self) -> bool:
+        """Whether so much waits that it should not wait for the next round."""
+        return len(self.full) > 2
+
+    def add(self, line: bytes) -> None:
+        """Queue a line."""
+        ended = line + b"\n"
+        buffer = self.buffer
+        buffer.extend(ended)
+        self.put += 1
+        if len(buffer) > CHUNK:
+            self.turn_over()
+
+    def turn_over(self) -> None:
+        """Begin a new chunk, if the present one is full and nobody else does so now."""
+        if self.turning.acquire(blocking=False):
+            try:
+                if len(self.buffer) > CHUNK:
+                    full, self.buffer = self.buffer, bytearray()
+                    self.full.append(full)
+            finally:
+                self.turning.release()
 
     def take(self) -> None:
-        """Make the next lines of the queue the held batch."""
-        queue, size = self.queue, 0
-        batch: list[bytes] = []
-        pop, add = queue.popleft, batch.append
-        for _ in range(min(len(queue), _BATCH_LINES)):
-            line = pop()
-            add(line)
-            size += len(line)
-            if size >= _BATCH_BYTES:
-                break
-        if batch:
-            lines = len(batch)
-            add(b"")
-            self.held, self.held_lines = b"\n".join(batch), lines
+        """Make the next chunks of the queue the held batch."""
+        put = self.put  # every line that is counted is in a chunk by now
+        full, held, size = self.full, self.held, 0
+        while full and size < self.piece and len(held) < _MOST_CHUNKS:
+            chunk = full.popleft()
+            held.append(chunk)
+            size += len(chunk)
+        if not full and size < self.piece and self.turning.acquire(blocking=False):
+            try:
+                if not full:  # else it has just turned over, and comes next
+                    last, self.buffer = self.buffer, bytearray()
+                    if last:
+                        held.append(last)
+                    self.held_lines, self.taken = put - self.taken, put
+                    return
+            finally:
+                self.turning.release()
+        self.held_lines = sum(chunk.count(b"\n") for chunk in held)
+        self.taken += self.held_lines
+
+    def done(self) -> None:
+        """The held batch is written."""
+        self.held, self.held_lines = [], 0
+        if not self.full:
+            self.piece = _PIECE
+
+    def failed(self) -> None:
+        """It could not be: try one chunk at a time, as a disk with little room may take some."""
+        self.piece = 1
+        if len(self.held) > 1:
+            self.full.extendleft(reversed(self.held))
+            self.taken -= self.held_lines
+            self.held, self.held_lines = [], 0
+
+    def clear(self) -> None:
+        """Give up what waits."""
+        self.buffer, self.held, self.held_lines = bytearray(), [], 0
+        self.full.clear()
+        self.taken = self.put
 
 
 class Held:

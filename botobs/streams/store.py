@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from botobs.streams.archive import ArchiveFolder
 from botobs.streams.jsonl import JsonlFile
-from botobs.streams.lane import NOTHING, Held, Lane
+from botobs.streams.lane import CHUNK, NOTHING, Held, Lane
 from botobs.streams.names import ARCHIVE, IMPORTANCE, OTHER, PATHS, stream_name, stream_path
 from botobs.streams.torn import Repair, repair
 
@@ -100,10 +100,14 @@ class StreamStore:
         if self._count >= lane.limit or self._bytes >= lane.byte_limit:
             self._full(lane, line)
             return
-        size = len(line)
-        lane.push(line)
+        ended = line + b"\n"
+        buffer = lane.buffer
+        buffer.extend(ended)  # as `Lane.add`, without a call
+        lane.put += 1
         self._count += 1
-        self._bytes += size
+        self._bytes += len(line) + 1
+        if len(buffer) > CHUNK:
+            lane.turn_over()
 
     def write_now(self, stream: str, line: bytes) -> bool:
         """Write a line, after what is queued for its stream, before returning.
@@ -118,39 +122,41 @@ class StreamStore:
             if self._count >= self._queue_size and not (mine and self._empty(lane)):
                 self._lose(lane, 1)
                 return False
-            size = len(line)
-            lane.push(line)
+            lane.add(line)
             self._count += 1
-            self._bytes += size
+            self._bytes += len(line) + 1
             return mine and self._empty(lane)
 
     # --- out
 
     def drain(self, budget_ns: int) -> bool:
-        """Write for about `budget_ns`, in turns over the streams; True if more could be written at once.
+        """Write for about `budget_ns`, in turns over the streams; True if much is left that could be written.
 
         Streams whose disk failed are left alone until their time to retry has come.
         """
         self._pressed = False
         if self._losses:
             self._tell()
-        lanes, started, idle = self._lanes, time.perf_counter_ns(), 0
-        while idle < len(lanes):
+        lanes, started = list(self._lanes), time.perf_counter_ns()
+        for turn in range(len(lanes)):
             self._turn = (self._turn + 1) % len(lanes)
             lane = lanes[self._turn]
-            if not (lane.queue or lane.held) or (lane.wait and time.monotonic() < lane.retry_at):
-                idle += 1
+            if not lane.pending or (lane.wait and time.monotonic() < lane.retry_at):
                 continue
-            wrote = False
             with Held(lane, 0.0) as mine:
                 if mine:
-                    wrote = self._step(lane)
-            idle = 0 if wrote else idle + 1
+                    self._step(lane)
             if time.perf_counter_ns() - started >= budget_ns:
-                return any(lane.queue and not lane.wait for lane in lanes)
-        if self._count and not self.pending:
-            self._count = self._bytes = 0
-        return False
+                left = [lanes[(self._turn + 1 + n) % len(lanes)] for n in range(len(lanes) - turn - 1)]
+                break
+        else:
+            left = []
+            if self._count and not self.pending:
+                self._count = self._bytes = 0
+        # what came meanwhile may wait for the next round, unless it is much: each turn costs the bot a pause
+        return any(lane.pending and not lane.wait for lane in left) or any(
+            lane.is_long and not lane.wait for lane in lanes
+        )
 
     def flush(self, deadline_monotonic: float, *, sync: bool) -> bool:
         """Write what was queued before the call, and with `sync` bring it past the operating system too.
@@ -200,8 +206,7 @@ class StreamStore:
         for lane in self._lanes:
             lane.limit = NOTHING
             lane.lock, lane.busy = threading.RLock(), False
-            lane.queue.clear()
-            lane.held, lane.held_lines = b"", 0
+            lane.clear()
             if lane.file is not None:
                 lane.file.abandon()
         self._making, self._telling = threading.RLock(), threading.Lock()
@@ -288,10 +293,9 @@ class StreamStore:
             self.on_pressure()
         for _ in range(2):
             if self._count < lane.most and self._bytes < lane.most_bytes:
-                size = len(line)
-                lane.push(line)
+                lane.add(line)
                 self._count += 1
-                self._bytes += size
+                self._bytes += len(line) + 1
                 return
             if self._synchronous:
                 self._make_room()
@@ -317,14 +321,13 @@ class StreamStore:
         """Write one batch. The caller holds the lane. A batch that failed is kept, and retried later."""
         if not lane.held:
             lane.take()
-        if not lane.held:
-            return True
-        file, lines, size = lane.file, lane.held_lines, len(lane.held) - lane.held_lines
-        if file is None or not file.append(lane.held):
+        file, lines, size = lane.file, lane.held_lines, sum(map(len, lane.held))
+        if size and (file is None or not file.append(lane.held)):
+            lane.failed()
             lane.wait = min(max(_FIRST_WAIT_S, lane.wait * 2), _LONGEST_WAIT_S)
             lane.retry_at = time.monotonic() + lane.wait
             return False
-        lane.held, lane.held_lines = b"", 0
+        lane.done()
         lane.written += lines
         self._count -= lines
         self._bytes -= size
@@ -335,8 +338,7 @@ class StreamStore:
 
     def _forget(self, lane: Lane) -> None:
         self._count -= lane.pending
-        lane.queue.clear()
-        lane.held, lane.held_lines = b"", 0
+        lane.clear()
 
     def _lose(self, lane: Lane, lines: int) -> None:
         # told later, in one call for many: this may happen 100,000 times a second

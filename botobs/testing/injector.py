@@ -61,7 +61,7 @@ class FaultyDisk(Disk):
         self._refuse_if_read_only()
         return super().open_append(path)
 
-    def write(self, fd: int, data: bytes | memoryview) -> int:
+    def write(self, fd: int, data: bytes | bytearray | memoryview) -> int:
         """As `Disk.write`: what crosses the limit is written in part, and what comes then is refused."""
         self._refuse_if_read_only()
         with self._lock:

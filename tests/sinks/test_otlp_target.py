@@ -168,8 +168,8 @@ def test_any_text_is_a_target_or_a_config_error(setting, env):
 
 
 def test_batching_and_pushing_read_the_standard_variables():
-    assert batching({}) == Batching(65_536, 2_048, 1.0, 30.0)
-    assert batching({"OTEL_BSP_MAX_QUEUE_SIZE": "100"}) == Batching(100, 100, 1.0, 30.0)
+    assert batching({}) == Batching(65_536, 2_048, 2.0, 30.0)
+    assert batching({"OTEL_BSP_MAX_QUEUE_SIZE": "100"}) == Batching(100, 100, 2.0, 30.0)
     assert batching(
         {
             "OTEL_BSP_MAX_QUEUE_SIZE": "10",

@@ -76,18 +76,20 @@ def test_lines_reach_their_streams_in_order(make, tmp_path):
 
 def test_a_slice_ends_with_its_budget_and_takes_turns(make, tmp_path):
     store = make(queue_size=10_000)
-    for n in range(2000):
+    for n in range(200):
         for stream in ("signals", "costs", "mine"):
-            store.put(stream, line(n))
-    slices = 1
-    while store.drain(0):
+            store.put(stream, line(n, text="x" * 60_000))
+    slices, more = 0, True
+    while more:
+        more = store.drain(0)
         slices += 1
         counts = [len(numbers(tmp_path, stream)) for stream in ("signals", "costs", "mine")]
-        assert max(counts) - min(counts) <= 128
-    assert slices == 3 * -(-2000 // 128)
+        assert max(counts) - min(counts) <= 68  # a piece of four megabytes
+    assert counts == [200, 200, 200]
+    assert slices >= 3 * 3
 
 
-def test_large_lines_go_in_small_batches(make):
+def test_many_lines_are_few_writes_and_none_is_too_large(make):
     sizes = []
 
     class Noting(Disk):
@@ -95,11 +97,41 @@ def test_large_lines_go_in_small_batches(make):
             sizes.append(len(data))
             return super().write(fd, data)
 
-    store = make(disk=Noting())
-    for n in range(20):
-        store.put("signals", line(n, text="x" * 30_000))
+    store = make(disk=Noting(), queue_size=10_000)
+    for n in range(1_000):
+        store.put("signals", line(n))
     drain(store)
-    assert max(sizes) < 100_000
+    assert len(sizes) == 1
+    for n in range(100):
+        store.put("signals", line(n, text="x" * 30_000))
+    store.put("signals", line(0, text="x" * 3_000_000))
+    drain(store)
+    assert sum(sizes) > 6_000_000
+    assert max(sizes) <= 4_000_000 + 3_100_000
+    assert len(sizes) <= 4
+
+
+def test_after_a_failure_smaller_pieces_are_tried(make, tmp_path):
+    """A disk with some room takes what fits."""
+    taken = []
+
+    class Small(Disk):
+        def write(self, fd, data):
+            if len(data) > 100_000:
+                raise OSError(28, "No space left on device")
+            taken.append(len(data))
+            return super().write(fd, data)
+
+    store = make(disk=Small(), queue_size=10_000)
+    for n in range(100):
+        store.put("signals", line(n, text="x" * 3_000))
+    store.drain(MS)
+    assert taken == []
+    assert store.pending == 100
+    assert store.flush(time.monotonic() + 10, sync=False)
+    assert (store.pending, store.written, store.dropped) == (0, 100, 0)
+    assert len(taken) > 3
+    assert numbers(tmp_path) == list(range(100))
 
 
 # --- bounds

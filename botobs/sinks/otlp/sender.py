@@ -133,6 +133,10 @@ class SpanSender:
         if entered >= self._alarm_at:
             self._alarm()
 
+    def crowded(self) -> bool:
+        """Whether a quarter of the room is taken."""
+        return self._entered - self._taken > self._queue_spans // 4
+
     @property
     def counts(self) -> Counts:
         """Spans delivered, pending and dropped so far."""
@@ -157,6 +161,7 @@ class SpanSender:
                 if left <= 0:
                     return False
                 self._settled.wait(left)
+            self._urgent_until = 0.0  # what comes later has time again
             return self._dropped == dropped
 
     def close(self, deadline: float) -> bool:
@@ -279,7 +284,17 @@ class SpanSender:
             self._faults.error("otlp", error)
         else:
             self._settle(batch, min(rejected, batch.count), f"rejected in part: {message}" if rejected else None)
-        return True
+        return self._goes_on(batch)
+
+    def _goes_on(self, batch: _Batch) -> bool:
+        """Whether the next batch follows at once; after one that was far from full, others may gather first."""
+        with self._lock:
+            now = time.monotonic()
+            if batch.count * 2 >= self._batch_spans or now < self._urgent_until:
+                return True
+            self._due = now + self._delay_s
+            self._alarm_at = self._taken + self._wake_spans
+            return False
 
     def _settle(self, batch: _Batch, dropped: int, trouble: str | None) -> None:
         with self._lock:

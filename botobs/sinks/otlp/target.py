@@ -81,7 +81,7 @@ class Batching:
 
     queue_spans: int = 65_536
     batch_spans: int = 2_048
-    delay_s: float = 1.0
+    delay_s: float = 2.0
     timeout_s: float = 30.0
 
 
