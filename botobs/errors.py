@@ -23,5 +23,5 @@ class ConfigError(BotobsError):
     """A setting is unknown, wrong, or cannot be honoured. The message says which, its value and what is right."""
 
 
-class TradingHalted(BotobsError):
+class TradingHalted(BotobsError):  # noqa: N818  # the contract with the user names it so
     """The kill switch refuses to let this order through."""

@@ -140,7 +140,7 @@ class Observer(StageVerbs):
             undo.pop_all()
         return observer
 
-    # -- building -----------------------------------------------------------------------------------------------------
+    # -- building ----------------------------------------------------------------------------------------------------
 
     def _claim(self, settings: Settings, undo: contextlib.ExitStack) -> DataDir | None:
         if settings.data_dir is None:
@@ -263,7 +263,7 @@ class Observer(StageVerbs):
                 f"nothing acts on these settings in version {botobs.__version__}: {', '.join(idle)}",
             )
 
-    # -- verbs ----------------------------------------------------------------------------------------------------------
+    # -- verbs -------------------------------------------------------------------------------------------------------
 
     def event(self, stream: str, /, **fields: Any) -> None:
         """Write a record of the bot's own, to a stream of its own.
@@ -290,7 +290,7 @@ class Observer(StageVerbs):
         except Exception as error:
             self.faults.error("event", error)
 
-    # -- answers --------------------------------------------------------------------------------------------------------
+    # -- answers -----------------------------------------------------------------------------------------------------
 
     @property
     def data_dir(self) -> Any:
@@ -323,7 +323,7 @@ class Observer(StageVerbs):
             "versions": {"botobs": botobs.__version__, "python": sys.version.split()[0]},
         }
 
-    # -- the end --------------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------------------------
 
     def flush(self, timeout: float = _FLUSH_S) -> Report:
         """Write what waits to disk and send what waits to the collector, for at most `timeout` seconds.
@@ -437,7 +437,7 @@ class Observer(StageVerbs):
         state = "ended" if self._over is not None else "running"
         return f"<botobs.Observer {self.settings.bot!r} {self.run_id} {state}>"
 
-    # -- background -----------------------------------------------------------------------------------------------------
+    # -- background --------------------------------------------------------------------------------------------------
 
     def _pid(self) -> int | None:
         # a backtest leaves the same records whichever process runs it

@@ -59,8 +59,8 @@ def _time_stages() -> float:
     """Nanoseconds of a stage, on a tick that belongs to nobody, in a context of its own."""
     table = CellTable()
     engine = Engine(
-        now=time.perf_counter_ns, wall=time.time_ns, cells=table, put=_nowhere, line=_nothing, head=b"", faults=Faults(),
-        keep="none",
+        now=time.perf_counter_ns, wall=time.time_ns, cells=table, put=_nowhere, line=_nothing, head=b"",
+        faults=Faults(), keep="none",
     )  # fmt: skip
     tick = blank(engine, engine.ambient.cells)
     tick.special = False

@@ -1,7 +1,8 @@
 """The drainer: one background thread that does in small slices what the bot's threads left.
 
-Background work takes the interpreter's lock from the bot. So a round is cut into slices of 100 µs with a real sleep
-between them, and rounds are rare: once a second, or sooner when a queue fills.
+Background work takes the interpreter's lock from the bot, and every time it does, the bot waits for the lock to come
+back: a tenth of a millisecond, however little was done. So rounds are rare, once a second or when a queue fills, and a
+round that has much to do is cut into slices with a real sleep between them.
 """
 
 from __future__ import annotations

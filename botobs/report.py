@@ -32,7 +32,7 @@ class Report:
     """The answer of `flush` and `shutdown`.
 
     Attributes:
-        delivered: Everything that had to go has gone: nothing waits, and nothing was lost since the last report.
+        delivered: Everything that came before the call has gone, and nothing was lost since the last report.
         took_s: How long it took.
         records: Lines of the streams.
         spans: Spans of kept traces, where there is somebody to send them to.

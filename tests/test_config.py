@@ -105,9 +105,7 @@ def test_the_table_has_every_setting_of_the_contract_and_no_other() -> None:
 
 def test_defaults(tmp_path: Path) -> None:
     found = read(tmp_path)
-    assert {row.name: getattr(found, row.name) for row in SETTINGS} == {
-        row.name: row.default for row in SETTINGS
-    }
+    assert {row.name: getattr(found, row.name) for row in SETTINGS} == {row.name: row.default for row in SETTINGS}
     assert (found.data_dir, found.rotate_bytes, found.rotate_days) == (Path("data"), 64_000_000, 1)
     assert (found.keep_traces, found.prometheus_port, found.prometheus_host) == ("tail", None, "127.0.0.1")
     assert (found.namespace, found.days_per_year, found.health_every) == ("bot", 365, 60)
@@ -378,9 +376,7 @@ def test_wrong_values_of_environment_and_file_name_them(tmp_path: Path) -> None:
 
 def test_none_means_the_default_over_environment_and_file(tmp_path: Path) -> None:
     (tmp_path / "botobs.toml").write_text('cost_basis = "fifo"\n')
-    found = read(
-        tmp_path, {"BOTOBS_PROMETHEUS_PORT": "9464"}, prometheus_port=None, cost_basis=None, queue_size=None
-    )
+    found = read(tmp_path, {"BOTOBS_PROMETHEUS_PORT": "9464"}, prometheus_port=None, cost_basis=None, queue_size=None)
     assert (found.prometheus_port, found.cost_basis, found.queue_size) == (None, "average", 50_000)
     assert found.origin("prometheus_port") == found.origin("cost_basis") == "default"
     assert found.given_without_effect() == []
@@ -494,9 +490,7 @@ def test_another_file_named_by_the_environment(tmp_path: Path) -> None:
     assert message == f"there is no file {tmp_path / 'missing.toml'}; BOTOBS_CONFIG names it"
 
 
-@pytest.mark.parametrize(
-    "content", [b"queue_size = ", b"\xff\xfe", b"a = " + b"[" * 50_000, b"\0", b"a=1\na=2"]
-)
+@pytest.mark.parametrize("content", [b"queue_size = ", b"\xff\xfe", b"a = " + b"[" * 50_000, b"\0", b"a=1\na=2"])
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "botobs.toml").write_bytes(content)
     assert f"{tmp_path / 'botobs.toml'} cannot be read: " in refused(tmp_path)
@@ -539,9 +533,7 @@ def test_names_that_will_do(tmp_path: Path, bot: str) -> None:
 
 def test_a_backtest_needs_a_clock_and_no_disk(tmp_path: Path) -> None:
     message = refused(tmp_path, {"BOTOBS_MODE": "backtest"})
-    assert message.startswith(
-        "clock = None (default) is wrong: mode = 'backtest' (environment variable BOTOBS_MODE)"
-    )
+    assert message.startswith("clock = None (default) is wrong: mode = 'backtest' (environment variable BOTOBS_MODE)")
     found = read(tmp_path, mode="backtest", clock=CLOCK, data_dir=None)
     assert found.data_dir is None
     assert found.origin("data_dir") == "keyword"
@@ -580,9 +572,7 @@ ANYTHING = st.one_of(
     st.timedeltas(), st.datetimes(), st.lists(st.text(), max_size=3), st.dictionaries(st.text(), st.text(), max_size=2),
     st.sampled_from([Hostile(), HostileText("1"), HostileText("x"), CLOCK, PROVIDER, WEBHOOK, "backtest", "64MB", "1h"]),
 )  # fmt: skip
-NAMES = st.one_of(
-    st.sampled_from([row.name for row in SETTINGS]), st.from_regex(r"[a-z_]{1,20}", fullmatch=True)
-)
+NAMES = st.one_of(st.sampled_from([row.name for row in SETTINGS]), st.from_regex(r"[a-z_]{1,20}", fullmatch=True))
 
 
 @hypothesis_settings(deadline=None, max_examples=300)
@@ -617,9 +607,7 @@ def test_any_names_and_variables(names: dict[str, str], text: str) -> None:
 
 def test_importing_stays_light() -> None:
     code = "import sys, botobs.config; print(*sorted({'tomllib', 'difflib', 'zoneinfo'} & set(sys.modules)))"
-    found = subprocess.run(
-        [sys.executable, "-S", "-c", _with_path(code)], capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-S", "-c", _with_path(code)], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
 
 

@@ -112,9 +112,7 @@ def test_directories_and_files_are_for_the_owner_only(tmp_path: Path) -> None:
     held.release(clean=True)
 
 
-def test_the_directory_stays_where_it_was_when_the_bot_moves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_directory_stays_where_it_was_when_the_bot_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     held = claim(Path("data"))
     (tmp_path / "elsewhere").mkdir()
@@ -500,9 +498,7 @@ def test_clocks_gone_mad(tmp_path: Path) -> None:
         def time_ns(self) -> int:
             raise RuntimeError("no bar yet")
 
-    with pytest.raises(
-        ConfigError, match="clock = Silent is wrong: asked for the time, it raised RuntimeError"
-    ):
+    with pytest.raises(ConfigError, match="clock = Silent is wrong: asked for the time, it raised RuntimeError"):
         claim(tmp_path, Silent())
     claim(tmp_path).release(clean=True)
 
@@ -523,9 +519,7 @@ FORK = """
 
 
 @pytest.mark.parametrize("act", ["abandon()", "release(clean=True)"])
-def test_a_forked_child_gives_up_its_copy_and_the_parent_keeps_the_lock(
-    tmp_path: Path, spawn: Spawn, act: str
-) -> None:
+def test_a_forked_child_gives_up_its_copy_and_the_parent_keeps_the_lock(tmp_path: Path, spawn: Spawn, act: str) -> None:
     parent = spawn(FORK.format(act=act), tmp_path)
     assert told(parent) == "child False"
     assert f"is held by process {parent.pid} " in refusal(tmp_path)
@@ -602,9 +596,7 @@ def test_writers_at_once_leave_one_whole_content(tmp_path: Path) -> None:
     contents = [bytes([65 + number]) * 5000 for number in range(4)]
     seen: set[bytes] = set()
     atomic_write(path, contents[0])
-    threads = [
-        threading.Thread(target=lambda c=c: [atomic_write(path, c) for _ in range(10)]) for c in contents
-    ]
+    threads = [threading.Thread(target=lambda c=c: [atomic_write(path, c) for _ in range(10)]) for c in contents]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

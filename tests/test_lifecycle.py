@@ -480,7 +480,8 @@ threading.Thread(target=watch, daemon=True).start()
 
 
 @pytest.mark.parametrize(
-    "lock", ["obs.faults._lock", "obs._delivery._hands", "obs.bus._lock", "obs._otlp.sender._lock", "obs._store._making"]
+    "lock",
+    ["obs.faults._lock", "obs._delivery._hands", "obs.bus._lock", "obs._otlp.sender._lock", "obs._store._making"],
 )
 def test_a_signal_handler_of_the_bots_may_flush_and_end_whatever_it_interrupts(tmp_path, lock):
     script = f"""

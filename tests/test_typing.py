@@ -18,7 +18,9 @@ def mypy(path, tmp_path):
         sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--cache-dir", str(tmp_path), "--no-error-summary",
         "--show-error-codes", "--no-pretty", "--follow-imports", "silent", str(path),
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=110, env={"MYPYPATH": str(ROOT), "PATH": ""})
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, timeout=110, env={"MYPYPATH": str(ROOT), "PATH": ""}
+    )
 
 
 @pytest.mark.timeout(120)

@@ -15,8 +15,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from botobs.bus.background import Lane
-from botobs.events import Event, Importance
 from botobs.bus.subscription import Subscription, Tally, running_loop
+from botobs.events import Event, Importance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -99,9 +99,7 @@ def _from_environment(env: Mapping[str, str]) -> tuple[_Given, tuple[str, ...]]:
             raise _in_code_only(name, f"environment variable {variable}")
         near = _nearest(name, BY_NAME, 0.8)
         if near is not None:
-            raise ConfigError(
-                f"unknown environment variable {variable}; did you mean {_PREFIX}{near.upper()}?"
-            )
+            raise ConfigError(f"unknown environment variable {variable}; did you mean {_PREFIX}{near.upper()}?")
         warnings.append(f"environment variable {variable} is unknown to botobs and ignored")
     return given, tuple(warnings)
 
@@ -122,9 +120,7 @@ def _from_file(env: Mapping[str, str], cwd: Path) -> tuple[_Given, dict[str, Any
             if name in given:
                 raise ConfigError(f"{name} is given twice ({origin}): at the top and in [botobs]")
             given[name] = (raw, origin)
-        elif isinstance(raw, dict) or (
-            isinstance(raw, list) and raw and all(isinstance(row, dict) for row in raw)
-        ):
+        elif isinstance(raw, dict) or (isinstance(raw, list) and raw and all(isinstance(row, dict) for row in raw)):
             if _nearest(name, ["botobs"], 0.8):
                 raise ConfigError(f"unknown table [{name}] ({origin}); did you mean [botobs]?")
             tables[name] = raw
@@ -165,9 +161,7 @@ def _parse(setting: Setting, raw: object, origin: str) -> Any:
     except Exception:  # other reasons may quote the value
         reason = ""
     shown = "***" if setting.secret else values.shown(raw)
-    raise ConfigError(
-        f"{setting.name} = {shown} ({origin}) is wrong{reason}; it takes {_plain(setting.takes)}"
-    )
+    raise ConfigError(f"{setting.name} = {shown} ({origin}) is wrong{reason}; it takes {_plain(setting.takes)}")
 
 
 def _check_together(settings: Settings) -> None:

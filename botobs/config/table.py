@@ -296,9 +296,7 @@ class Settings:
         for row in SETTINGS:
             if row.name in self.origins:
                 value = getattr(self, row.name)
-                parts.append(
-                    f"{row.name}={'***' if row.secret and value is not None else values.shown(value)}"
-                )
+                parts.append(f"{row.name}={'***' if row.secret and value is not None else values.shown(value)}")
         return f"Settings({', '.join(parts)})"
 
 

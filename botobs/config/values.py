@@ -275,9 +275,7 @@ def keys(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple | set | frozenset):
         raise Wrong("it is not a list of names")
     name = line(255)
-    return tuple(
-        dict.fromkeys(sorted(map(name, value)) if isinstance(value, set | frozenset) else map(name, value))
-    )
+    return tuple(dict.fromkeys(sorted(map(name, value)) if isinstance(value, set | frozenset) else map(name, value)))
 
 
 def triggers(value: object) -> tuple[Any, ...]:

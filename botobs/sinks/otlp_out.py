@@ -41,6 +41,7 @@ class OtlpOut:
         resource: Resource,
         version: str,
         faults: Faults,
+        *,
         transport: Transport | None = None,
         env: Mapping[str, str] = os.environ,
     ) -> None:

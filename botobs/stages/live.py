@@ -106,7 +106,7 @@ class Live(Context, Span):
     more: More | None
     sid: bytes  # the span id, written when the trace is encoded
 
-    # -- the span ---------------------------------------------------------------------------------------------------
+    # -- the span ----------------------------------------------------------------------------------------------------
 
     def extra(self) -> More:
         """The unusual part, made when first needed."""
@@ -219,7 +219,7 @@ class Live(Context, Span):
     def __exit__(self, *exc_info: object) -> None:
         """Do nothing: a stage ends where its block or its function ends."""
 
-    # -- the context ------------------------------------------------------------------------------------------------
+    # -- the context -------------------------------------------------------------------------------------------------
 
     def copy(self) -> dict[str, object]:
         """A plain dictionary of this context: what OpenTelemetry builds its next context from."""

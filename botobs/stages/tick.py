@@ -42,8 +42,8 @@ class Tick:
     """What `with botobs.tick(...) as tick:` gives."""
 
     __slots__ = (
-        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "offset", "quick", "root",
-        "shared", "signals", "spans", "special", "symbol", "trace_id", "upstream", "why",
+        "_error", "bar_id", "cells", "cut", "done", "engine", "folded", "keeps", "kept", "now", "offset", "quick",
+        "root", "shared", "signals", "spans", "special", "symbol", "trace_id", "upstream", "why",
     )  # fmt: skip
 
     engine: Engine | None  # None: nothing listens
@@ -68,7 +68,7 @@ class Tick:
     offset: int  # what its steady times lack to nanoseconds since 1970
     _error: BaseException | None
 
-    # -- what the bot says ------------------------------------------------------------------------------------------
+    # -- what the bot says -------------------------------------------------------------------------------------------
 
     def signal(  # noqa: C901, PLR0912  # each field written out: a loop costs as much as the rest
         self,
@@ -160,7 +160,7 @@ class Tick:
         """The trace id, as records carry it; asking does not make the trace kept."""
         return format_trace_id(self.own_trace_id()) if self.engine is not None else ""
 
-    # -- ids --------------------------------------------------------------------------------------------------------
+    # -- ids ---------------------------------------------------------------------------------------------------------
 
     def own_trace_id(self) -> int:
         """The trace id, made now if there is none yet."""
@@ -178,7 +178,7 @@ class Tick:
         """Now, on the time line of this tick."""
         return self.offset + self.now()  # type: ignore[no-any-return]
 
-    # -- what stages say --------------------------------------------------------------------------------------------
+    # -- what stages say ---------------------------------------------------------------------------------------------
 
     def make_room(self) -> None:
         """Leave finished stages out of a trace that has too many, after taking their latency."""
@@ -213,7 +213,7 @@ class Tick:
         else:
             live.note("exception", {"exception.type": kind})
 
-    # -- the end ----------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------------------------
 
     def close(self, cell: Cell, took: int) -> None:
         """The turn is over: write its signals and decide whether its trace is kept."""

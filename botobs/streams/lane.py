@@ -24,14 +24,14 @@ class Lane:
     """One stream: its queue, its file, and who is writing it.
 
     Lines are gathered in chunks, and the writer hands whole chunks to one call of the operating system: what it does
-    under the interpreter's lock, the bot waits for, so its share of a line has to be next to nothing. Adding a line is one
-    call that the lock makes whole; the count of lines follows, and may be behind by those that are being added, never
-    ahead.
+    under the interpreter's lock, the bot waits for, so its share of a line has to be next to nothing. Adding a line is
+    one call that the lock makes whole; the count of lines follows, and may be behind by those that are being added,
+    never ahead.
     """
 
     __slots__ = (
-        "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "most", "most_bytes",
-        "name", "piece", "put", "reported", "retry_at", "share", "taken", "turning", "wait", "written",
+        "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "most",
+        "most_bytes", "name", "piece", "put", "reported", "retry_at", "share", "taken", "turning", "wait", "written",
     )  # fmt: skip
 
     def __init__(self, name: str, file: JsonlFile | None) -> None:

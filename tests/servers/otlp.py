@@ -284,9 +284,7 @@ class _Grpc:
                     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
                     context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down")
                 refused = mode == "400"
-                context.abort(
-                    grpc.StatusCode.INVALID_ARGUMENT if refused else grpc.StatusCode.UNAVAILABLE, mode
-                )
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT if refused else grpc.StatusCode.UNAVAILABLE, mode)
 
             return grpc.unary_unary_rpc_method_handler(handle)
 
@@ -392,9 +390,7 @@ class ReceiverProcess:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--protocol", choices=("http", "grpc"), default="http")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--mode", choices=MODES, default="ok")

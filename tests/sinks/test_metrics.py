@@ -140,16 +140,12 @@ def test_prometheus_and_otlp_show_the_same(sink):
         assert shown[(STAGE + "_count", *own)] == point.count == sum(point.bucket_counts)
         assert shown[(STAGE + "_sum", *own)] == point.sum
         counted = 0
-        for bound, count in zip(
-            (*map(repr, point.explicit_bounds), "+Inf"), point.bucket_counts, strict=True
-        ):
+        for bound, count in zip((*map(repr, point.explicit_bounds), "+Inf"), point.bucket_counts, strict=True):
             counted += count
             assert shown[(STAGE + "_bucket", ("le", bound), *own)] == counted
     assert metrics[STAGE].unit == "s"
     assert metrics[STAGE].data.aggregation_temporality is AggregationTemporality.CUMULATIVE
-    assert {scope.scope.name for r in pushed[0].sent[0].resource_metrics for scope in r.scope_metrics} == {
-        "botobs"
-    }
+    assert {scope.scope.name for r in pushed[0].sent[0].resource_metrics for scope in r.scope_metrics} == {"botobs"}
     assert metrics.keys() == {
         STAGE,
         *(row.name for row in CATALOGUE if row.reading in {"queue_depth", "overhead", "kept", "folded"}),
@@ -175,13 +171,7 @@ def test_times_and_what_is_not_known(sink):
     clock.wall += 60 * 10**9
     point = stage_points(pushed[0].metrics())["risk", "X"]
     assert (point.start_time_unix_nano, point.time_unix_nano) == (began, clock.wall)
-    sent = (
-        encode_metrics(pushed[0].sent[0])
-        .resource_metrics[0]
-        .scope_metrics[0]
-        .metrics[0]
-        .histogram.data_points[0]
-    )
+    sent = encode_metrics(pushed[0].sent[0]).resource_metrics[0].scope_metrics[0].metrics[0].histogram.data_points[0]
     assert (sent.count, sent.HasField("min"), sent.HasField("max")) == (1, False, False)
     clock.wall = began - 5 * 10**9  # set back: still no point that ends before it begins
     point = stage_points(pushed[0].metrics())["risk", "X"]
@@ -191,9 +181,7 @@ def test_times_and_what_is_not_known(sink):
 def test_deltas_for_the_reader_that_prefers_them(sink):
     table, clock, pushed = CellTable(), Clock(), []
     wish = {Histogram: AggregationTemporality.DELTA, ObservableCounter: AggregationTemporality.DELTA}
-    one = sink(
-        table, clock=clock, push=lambda t: pushed.append(Push(t, preferred_temporality=wish)) or pushed[0]
-    )
+    one = sink(table, clock=clock, push=lambda t: pushed.append(Push(t, preferred_temporality=wish)) or pushed[0])
     began = clock.wall
     observe(table, "risk", "X", 5)
     observe(table, "risk", "Y", 5)
@@ -271,9 +259,7 @@ def test_collecting_while_many_threads_count(sink):
 
 def test_self_metrics_follow_their_readings(sink):
     drops = {"signals": 3}
-    said = readings(
-        dropped=lambda: drops, errors=lambda: {"ledger": 1}, folded=lambda: 4, prometheus_up=lambda: True
-    )
+    said = readings(dropped=lambda: drops, errors=lambda: {"ledger": 1}, folded=lambda: 4, prometheus_up=lambda: True)
     one = sink(said=said)
     assert (
         page(one).items()
@@ -292,9 +278,7 @@ def test_self_metrics_follow_their_readings(sink):
 
 
 def test_what_has_no_value_is_not_shown(sink):
-    names = {
-        key[0] for key in page(sink(said=readings(overhead=lambda: None, queue_depth=lambda: float("nan"))))
-    }
+    names = {key[0] for key in page(sink(said=readings(overhead=lambda: None, queue_depth=lambda: float("nan"))))}
     assert not names & {"botobs_overhead_ratio", "botobs_queue_depth", "botobs_prometheus_up"}
 
 

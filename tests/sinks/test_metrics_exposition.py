@@ -51,12 +51,8 @@ class Official(PrometheusMetricReader):
 
 
 def make(table=None, push=None, rows=ROWS):
-    said = SelfReadings(
-        lambda: {"signals": 1, "x\\y": 2}, lambda: 0, dict, lambda: 1e-9, dict, lambda: 0, lambda: 1
-    )
-    resource = Resource.create(
-        {"service.name": 'the "bot"', "service.instance.id": "1", "odd.list": ["a", "b"]}
-    )
+    said = SelfReadings(lambda: {"signals": 1, "x\\y": 2}, lambda: 0, dict, lambda: 1e-9, dict, lambda: 0, lambda: 1)
+    resource = Resource.create({"service.name": 'the "bot"', "service.instance.id": "1", "odd.list": ["a", "b"]})
     return MetricsSink(
         table or CellTable(),
         BOUNDS_NS,
@@ -102,9 +98,7 @@ def test_equal_to_the_official_reader(cells, values, symbol):
         sink.instruments.record("bot_delay_seconds", value, symbol=symbol)
     text, kind = sink.render()
     assert kind == PLAIN_TEXT
-    assert understood(text.decode(), parse_plain) == understood(
-        plain.generate_latest(registry).decode(), parse_plain
-    )
+    assert understood(text.decode(), parse_plain) == understood(plain.generate_latest(registry).decode(), parse_plain)
     text, kind = sink.render(ASK_OPEN)
     assert kind == OPEN_METRICS
     assert understood(text.decode(), parse_open) == understood(
@@ -140,9 +134,7 @@ def test_what_has_no_form_in_text_is_left_out():
 
 def test_sums_beyond_every_number():
     reader = PrometheusReader(lambda data: data)
-    counter = (
-        MeterProvider([reader], Resource({}), shutdown_on_exit=False).get_meter("x").create_counter("much")
-    )
+    counter = MeterProvider([reader], Resource({}), shutdown_on_exit=False).get_meter("x").create_counter("much")
     counter.add(1.7e308)
     counter.add(1.7e308)
     assert "much_total +Inf\n" in reader.render(ASK_OPEN)[0].decode()
@@ -180,9 +172,7 @@ def test_promtool_finds_nothing_to_say():
     sink = make(table)
     sink.instruments.add("bot_done_total", 2, symbol="X", side="buy")
     page, _ = sink.render()
-    done = subprocess.run(
-        [promtool, "check", "metrics"], input=page, capture_output=True, timeout=30, check=False
-    )
+    done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     sink.close(1)
 
@@ -244,9 +234,7 @@ def test_a_long_page_rests_on_its_way(monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: (rests.append(seconds), sleep(seconds)))
     began = time.thread_time()
     sink.render()
-    assert (
-        len(rests) > (time.thread_time() - began) / 0.001
-    )  # at the very least once in each millisecond of work
+    assert len(rests) > (time.thread_time() - began) / 0.001  # at the very least once in each millisecond of work
     assert all(0 < rest < 0.001 for rest in rests)
     sink.close(1)
 

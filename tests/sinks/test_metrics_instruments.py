@@ -32,9 +32,7 @@ ROWS = (
 class Bench:
     def __init__(self, **settings):
         self.reader, self.second, self.faults = InMemoryMetricReader(), InMemoryMetricReader(), Faults()
-        meters = [
-            MeterProvider([r], shutdown_on_exit=False).get_meter("botobs") for r in (self.reader, self.second)
-        ]
+        meters = [MeterProvider([r], shutdown_on_exit=False).get_meter("botobs") for r in (self.reader, self.second)]
         self.instruments = Instruments(meters, self.faults, rows=ROWS, **settings)
 
     def points(self, reader=None):

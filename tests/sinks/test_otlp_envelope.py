@@ -64,9 +64,7 @@ def test_equal_to_the_official_encoder(resource, scope, count):
 )
 def test_lengths_hold_for_any_spans(groups, service, schema):
     spans = [[Span(trace_state=raw.hex()) for raw in group] for group in groups]
-    wrapped = envelope(Resource({"service.name": service}, schema), "scope").wrap(
-        [tagged(*group) for group in spans]
-    )
+    wrapped = envelope(Resource({"service.name": service}, schema), "scope").wrap([tagged(*group) for group in spans])
     request = ExportTraceServiceRequest.FromString(wrapped)
     assert list(request.resource_spans[0].scope_spans[0].spans) == [span for group in spans for span in group]
     assert request.resource_spans[0].resource.attributes[0].value.string_value == service
@@ -96,6 +94,4 @@ def test_head_promises_exactly_what_follows(size):
             break
     else:
         chunk = b""
-    assert ExportTraceServiceRequest.FromString(wrapper.wrap([chunk])).SerializeToString() == wrapper.wrap(
-        [chunk]
-    )
+    assert ExportTraceServiceRequest.FromString(wrapper.wrap([chunk])).SerializeToString() == wrapper.wrap([chunk])

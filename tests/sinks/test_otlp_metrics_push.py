@@ -109,9 +109,7 @@ def test_deadlines_hold_quietly(protocol, trick, caplog):
         assert time.monotonic() - before < 0.1 + SLACK_S
         assert push.counts.pending == 0
         assert push.counts.dropped == faults.drops["metrics"] >= 1
-    assert {record.name.split(".")[0] for record in caplog.records if record.levelno >= logging.WARNING} <= {
-        "botobs"
-    }
+    assert {record.name.split(".")[0] for record in caplog.records if record.levelno >= logging.WARNING} <= {"botobs"}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -100,9 +100,7 @@ def test_deadlines_hold_and_what_is_left_is_counted(protocol, trick):
     faults = Faults()
     with OtlpReceiver(protocol, mode="ok") as receiver:
         receiver.mode(trick, retry_after_s=30)
-        sender = SpanSender(
-            ENVELOPE, connect(resolve("traces", receiver.endpoint, {}), "traces"), faults, delay_s=60
-        )
+        sender = SpanSender(ENVELOPE, connect(resolve("traces", receiver.endpoint, {}), "traces"), faults, delay_s=60)
         sender.put(6, chunk_of(6))
         for _ in range(2):
             before = time.monotonic()

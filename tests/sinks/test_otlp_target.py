@@ -179,9 +179,7 @@ def test_batching_and_pushing_read_the_standard_variables():
         }
     ) == Batching(10, 5, 0.25, 1.5)
     assert pushing({}) == Pushing(60.0, 30.0)
-    assert pushing({"OTEL_METRIC_EXPORT_INTERVAL": "500", "OTEL_METRIC_EXPORT_TIMEOUT": "100"}) == Pushing(
-        0.5, 0.1
-    )
+    assert pushing({"OTEL_METRIC_EXPORT_INTERVAL": "500", "OTEL_METRIC_EXPORT_TIMEOUT": "100"}) == Pushing(0.5, 0.1)
 
 
 @pytest.mark.parametrize(

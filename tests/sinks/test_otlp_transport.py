@@ -17,9 +17,7 @@ PROTOCOLS = ("http", "grpc")
 
 @contextmanager
 def sending(endpoint, signal="traces", **env):
-    transport = connect(
-        resolve(signal, endpoint, {f"OTEL_EXPORTER_OTLP_{k}": v for k, v in env.items()}), signal
-    )
+    transport = connect(resolve(signal, endpoint, {f"OTEL_EXPORTER_OTLP_{k}": v for k, v in env.items()}), signal)
     try:
         yield transport
     finally:
@@ -135,9 +133,7 @@ class Scripted:
                     head = []
                     while (line := lines.readline()) not in (b"\r\n", b""):
                         head.append(line)
-                    length = next(
-                        (int(x.split(b":")[1]) for x in head if x.lower().startswith(b"content-length")), 0
-                    )
+                    length = next((int(x.split(b":")[1]) for x in head if x.lower().startswith(b"content-length")), 0)
                     self.requests.append((head, lines.read(length)))
                     if answer is None:
                         break

@@ -72,7 +72,7 @@ def plain(span):
 
 
 def assert_same(ours, official):
-    key = lambda span: (span["ids"])  # noqa: E731
+    key = lambda span: span["ids"]  # noqa: E731
     left, right = sorted(map(plain, ours), key=key), sorted(map(plain, official), key=key)
     for one, other in zip(left, right, strict=True):
         one["status"] = other["status"] if one["status"][0] == other["status"][0] else one["status"]

@@ -29,7 +29,16 @@ def test_a_signal_says_what_was_seen_where_and_how_long_it_took():
                 now[0] += 1_000_000
             with botobs.stage("rank"):
                 now[0] += 250_000
-            tick.signal(features=features, model=0.25, decision={"dir": "buy"}, source="bma", pred_bps=4.2, strength=0.7, mood="calm", ts="mine")
+            tick.signal(
+                features=features,
+                model=0.25,
+                decision={"dir": "buy"},
+                source="bma",
+                pred_bps=4.2,
+                strength=0.7,
+                mood="calm",
+                ts="mine",
+            )
             features["rsi"] = 0  # taken at the call
             with botobs.execution():
                 now[0] += 4_000_000
@@ -48,7 +57,14 @@ def test_a_signal_says_what_was_seen_where_and_how_long_it_took():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["feature", "model", "decision", "risk", "execution", "own"]), st.integers(0, 10**10)), max_size=30))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["feature", "model", "decision", "risk", "execution", "own"]), st.integers(0, 10**10)
+        ),
+        max_size=30,
+    )
+)
 def test_the_total_is_the_exact_sum_in_binary_and_in_decimal(stages):
     now = [0]
     with running(clock=lambda: now[0]) as bench:
