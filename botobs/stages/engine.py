@@ -57,8 +57,8 @@ class Engine:
     """
 
     __slots__ = (
-        "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "head", "ids", "keep", "kept", "kept_by",
-        "line", "now", "put", "stamp_cache", "wall",
+        "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "head", "ids", "keep", "kept",
+        "kept_by", "line", "now", "put", "stamp_cache", "wall",
     )  # fmt: skip
 
     def __init__(
