@@ -973,7 +973,7 @@ def test_many_threads_make_one_way_out(tmp_path, monkeypatch):
                 thread.join(10)
             assert obs.flush()
             assert receiver.wait("logs", 400) == 400
-            assert len(otlp._outs) == len(obs._attached) == 1
+            assert len(otlp._outs) == len(obs._delivery._attached) == 1
 
 
 def test_orjson_reads_every_line(tmp_path):

@@ -74,7 +74,7 @@ class Cell:
         lower is made up for here.
         """
         left = self.left - 1
-        usual = self.mark - left
+        usual = max(self.mark - left, 1)
         self.left = self.mark = left if left > 0 else every
         sample = "sample" if left <= 0 else None
         if self.warm < _WARM_UP:
