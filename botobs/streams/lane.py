@@ -18,6 +18,7 @@ NOTHING = -1  # a limit that no queue is below
 CHUNK = 48_000  # small enough to come from memory that is in use already
 _PIECE = 4_000_000
 _MOST_CHUNKS = 512  # what one call takes
+_PATIENCE_S = 0.05
 
 
 class Lane:
@@ -93,7 +94,8 @@ class Lane:
             chunk = full.popleft()
             held.append(chunk)
             size += len(chunk)
-        if not full and size < self.piece and self.turning.acquire(blocking=False):
+        # a moment's patience: whoever turns over has only two things left to do, unless a signal struck him there
+        if not full and size < self.piece and self.turning.acquire(timeout=_PATIENCE_S):
             try:
                 if not full:  # else it has just turned over, and comes next
                     last, self.buffer = self.buffer, bytearray()

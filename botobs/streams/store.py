@@ -321,6 +321,8 @@ class StreamStore:
         """Write one batch. The caller holds the lane. A batch that failed is kept, and retried later."""
         if not lane.held:
             lane.take()
+        if not lane.held and not lane.held_lines and lane.pending:
+            return False  # it could not be had now; to say it was written would be a lie
         file, lines, size = lane.file, lane.held_lines, sum(map(len, lane.held))
         if size and (file is None or not file.append(lane.held)):
             lane.failed()

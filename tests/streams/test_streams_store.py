@@ -134,6 +134,19 @@ def test_after_a_failure_smaller_pieces_are_tried(make, tmp_path):
     assert numbers(tmp_path) == list(range(100))
 
 
+def test_a_flush_never_claims_lines_that_it_could_not_take(make, tmp_path):
+    """Somebody is in the middle of exchanging the chunk, and got no further."""
+    store = make()
+    store.put("signals", line(1))
+    (lane,) = store._lanes
+    with lane.turning:
+        assert not store.flush(time.monotonic() + 1, sync=False)
+        assert store.pending == 1
+    assert store.flush(time.monotonic() + 1, sync=False)
+    assert (store.pending, store.written) == (0, 1)
+    assert numbers(tmp_path) == [1]
+
+
 # --- bounds
 
 
