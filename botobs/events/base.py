@@ -19,10 +19,6 @@ __all__ = [
     "Event",
     "Importance",
     "Recorded",
-    "RunEnded",
-    "RunStarted",
-    "TailRepaired",
-    "UncleanEnd",
     "stream_of",
     "to_record",
 ]
@@ -54,6 +50,8 @@ class Event:
         stream: The stream its record is written to; `None`: it is not written.
         kind: What the record's `event` says, for streams that hold several kinds of events.
         importance: What a full queue goes by.
+        whole: Its record carries every field, `null` where there is nothing; else those without a value are left out.
+        flat: The attribute whose entries stand in the record beside the other fields, and win over them.
         ts_ns: When it happened, in nanoseconds since 1970, UTC. Whoever writes the record makes `ts` of it.
         symbol: The instrument it concerns.
         bar_id: The bar it belongs to.
@@ -63,6 +61,8 @@ class Event:
     stream: ClassVar[str | None] = None
     kind: ClassVar[str | None] = None
     importance: ClassVar[Importance] = Importance.NORMAL
+    whole: ClassVar[bool] = False
+    flat: ClassVar[str | None] = None
 
     ts_ns: int = attrs.field(metadata={"key": None})
     symbol: str | None = None
@@ -79,83 +79,10 @@ class Recorded(Event):
         fields: What it recorded.
     """
 
+    flat: ClassVar[str | None] = "fields"
+
     into: str = attrs.field(metadata={"key": None})
     fields: Mapping[str, Any] = attrs.field(metadata={"key": None})
-
-
-@attrs.frozen(kw_only=True)
-class RunStarted(Event):
-    """botobs started in this process. A backtest names no process: the same run leaves the same records."""
-
-    stream: ClassVar[str | None] = "runs"
-    kind: ClassVar[str | None] = "run_started"
-    importance: ClassVar[Importance] = Importance.HIGH
-
-    pid: int | None
-    mode: str = "live"
-    bot_version: str | None = None
-    botobs_version: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class RunEnded(Event):
-    """botobs was shut down in good order.
-
-    Attributes:
-        pid: The process.
-        how: What ended it: `shutdown`, `exit`, `sigterm`.
-        ran_s: How long it ran.
-        dropped: What had to be dropped during the run, by stream.
-    """
-
-    stream: ClassVar[str | None] = "runs"
-    kind: ClassVar[str | None] = "run_ended"
-    importance: ClassVar[Importance] = Importance.HIGH
-
-    pid: int | None
-    how: str = "shutdown"
-    ran_s: float | None = None
-    dropped: Mapping[str, int] | None = None
-
-
-@attrs.frozen(kw_only=True)
-class UncleanEnd(Event):
-    """An earlier run on the same data directory did not end in good order.
-
-    Attributes:
-        run_id: The run that ended so; `earlier_run_id` in the record, where `run_id` is the run that noticed.
-        pid: Its process.
-        started: When it began (RFC 3339).
-        last_seen: When it last left a sign of life (RFC 3339).
-    """
-
-    stream: ClassVar[str | None] = "runs"
-    kind: ClassVar[str | None] = "unclean_end"
-    importance: ClassVar[Importance] = Importance.CRITICAL
-
-    run_id: str = attrs.field(metadata={"key": "earlier_run_id"})
-    pid: int | None = None
-    started: str | None = None
-    last_seen: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class TailRepaired(Event):
-    """A stream ended in a broken line; the broken bytes were set aside.
-
-    Attributes:
-        tail_of: The stream; `stream` in the record.
-        bytes_set_aside: How many bytes were cut off.
-        where: The file they were put in.
-    """
-
-    stream: ClassVar[str | None] = "runs"
-    kind: ClassVar[str | None] = "tail_repaired"
-    importance: ClassVar[Importance] = Importance.HIGH
-
-    tail_of: str = attrs.field(metadata={"key": "stream"})
-    bytes_set_aside: int
-    where: str | None = None
 
 
 def stream_of(event: Event) -> str | None:
@@ -168,7 +95,7 @@ _keys: dict[type[Event], tuple[tuple[str, str], ...]] = {}
 
 
 def to_record(event: Event) -> dict[str, Any]:
-    """The fields of `event` as its JSON line carries them, those that are `None` left out.
+    """The fields of `event` as its JSON line carries them, those that are `None` left out unless its class says else.
 
     The envelope (`ts`, `schema`, `bot`, `run_id`) is the writer's. What the bot put into `Recorded.fields`
     stays as it is, `None` included, and wins over what the tick around it knew.
@@ -186,10 +113,12 @@ def to_record(event: Event) -> dict[str, Any]:
             if field.metadata.get("key", field.name) is not None
         )
     record: dict[str, Any] = {} if cls.kind is None else {"event": cls.kind}
+    whole = cls.whole
     for name, key in keys:
         value = getattr(event, name)
-        if value is not None:
+        if value is not None or (whole and key not in ("bar_id", "trace_id")):
             record[key] = value
-    if isinstance(event, Recorded):
-        record.update(event.fields)
+    more = getattr(event, cls.flat) if cls.flat is not None else None
+    if more:
+        record.update(more)
     return record

@@ -1,0 +1,143 @@
+"""Exact decimal arithmetic: how numbers come in, how they are worked with, and how they are written.
+
+The money rooms run under the context `EXACT`, which raises rather than round: that nothing was rounded is not a
+belief but checked at every operation. Where a division cannot come out even it is made by `divide`, and the
+remainder stays with whatever was divided.
+"""
+
+from __future__ import annotations
+
+import decimal
+import functools
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["EXACT", "ZERO", "divide", "exact", "number", "ratio", "text"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ZERO = Decimal(0)
+_MOST_DIGITS = 300
+_FARTHEST = 400  # no price or quantity is beyond 1e400, which is more than a float can say
+
+EXACT = decimal.Context(
+    prec=6_000,  # wider than any sum of products of numbers within the limits above
+    rounding=decimal.ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+_DIVISION = decimal.Context(
+    prec=34,
+    rounding=decimal.ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+divide = _DIVISION.divide
+_FLOAT = float.__repr__  # numpy's float64 is a float whose own repr says more than the number
+
+
+def number(value: Any) -> Decimal:
+    """What `value` says, all its digits kept; floats and numpy scalars are taken as their shortest text.
+
+    Example:
+        >>> number(0.1), number("1e-7"), number(3)
+        (Decimal('0.1'), Decimal('1E-7'), Decimal('3'))
+
+    Raises:
+        ValueError: It is no finite number, or beyond any market.
+    """
+    kind = type(value)
+    try:
+        if kind is str:
+            found = Decimal(value)
+        elif kind is float:
+            found = Decimal(_FLOAT(value))
+        elif kind is Decimal:
+            found = value
+        elif kind is int:
+            found = _of_int(value)
+        else:
+            found = _of_other(value)
+    except (decimal.InvalidOperation, ValueError, TypeError) as error:
+        raise ValueError(f"not a number: {_shown(value)}") from error
+    if not found.is_finite():
+        raise ValueError(f"not a finite number: {_shown(value)}")
+    if not -_FARTHEST <= found.adjusted() <= _FARTHEST or len(found.as_tuple().digits) > _MOST_DIGITS:
+        if not found:
+            return ZERO
+        raise ValueError(f"beyond any market: {_shown(value)}")
+    return found
+
+
+def _of_int(value: int) -> Decimal:
+    if value.bit_length() > 2_000:  # the conversion takes quadratic time
+        raise ValueError("too large")
+    return Decimal(value)
+
+
+def _of_other(value: Any) -> Decimal:
+    kind = type(value)
+    if isinstance(value, bool) or kind.__name__ in ("bool_", "bool"):
+        raise TypeError("a truth value")
+    if isinstance(value, float):
+        return Decimal(_FLOAT(value))
+    if isinstance(value, Decimal):
+        return Decimal(value)
+    if isinstance(value, int):
+        return _of_int(int(value))
+    if isinstance(value, str):
+        return Decimal(str.__str__(value))
+    if getattr(value, "shape", None) == () and kind.__module__.partition(".")[0] == "numpy":
+        return Decimal(str(value))
+    raise TypeError(kind.__name__)
+
+
+def text(value: Decimal) -> str:
+    """`value` as it is written: plain digits, never an exponent.
+
+    Example:
+        >>> text(Decimal("1E-7")), text(Decimal("1.50")), text(Decimal("1E+3"))
+        ('0.0000001', '1.50', '1000')
+    """
+    written = str(value)
+    return format(value, "f") if "E" in written else written
+
+
+def ratio(part: Decimal, whole: Decimal) -> Decimal | None:
+    """`part / whole` to 34 digits; `None` where that is undefined."""
+    return divide(part, whole) if whole else None
+
+
+def exact(fn: Callable[P, R]) -> Callable[P, R]:
+    """Run `fn` under `EXACT`, whatever context the bot has set for itself, and give the bot's back."""
+
+    @functools.wraps(fn)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = decimal.getcontext()
+        decimal.setcontext(EXACT)
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            decimal.setcontext(before)
+
+    return run
+
+
+def _shown(value: Any) -> str:
+    try:
+        said = repr(value)
+    except Exception:  # a value that cannot even be shown
+        said = type(value).__name__
+    return said if len(said) <= 60 else f"{said[:57]}..."
