@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from botobs.money.report import FillReport
 from botobs.errors import BotobsError, ConfigError, TradingHalted
 from botobs.stages.live import Live as Span
 from botobs.stages.site import Stage
@@ -35,24 +36,38 @@ if TYPE_CHECKING:
 __all__ = [
     "BotobsError",
     "ConfigError",
+    "FillReport",
     "Observer",
     "Report",
     "Span",
     "Stage",
     "Tick",
     "TradingHalted",
+    "afill",
+    "bar",
+    "cancel",
     "current_tick",
     "decision",
     "event",
     "execution",
     "feature",
+    "fill",
     "flush",
+    "funding",
+    "instrument",
+    "mark",
     "model",
+    "order",
+    "position",
+    "reject",
     "risk",
+    "sent",
     "shutdown",
     "stage",
     "start",
     "tick",
+    "transfer",
+    "void",
 ]
 
 __version__ = "0.1.0"
@@ -120,6 +135,19 @@ def shutdown(timeout: float = 5.0) -> Report | None:
     """End the running observer; see `Observer.shutdown`. `None` where nothing runs."""
     observer = _running()
     return None if observer is None else observer.shutdown(timeout)
+
+
+if TYPE_CHECKING:
+    _any: Observer
+    order, sent, cancel, reject = _any.order, _any.sent, _any.cancel, _any.reject
+    fill, afill, void, funding = _any.fill, _any.afill, _any.void, _any.funding
+    mark, bar, instrument, position, transfer = _any.mark, _any.bar, _any.instrument, _any.position, _any.transfer
+else:
+    from botobs.money.module import module_verbs
+
+    order, sent, cancel, reject, fill, afill, void, funding, mark, bar, instrument, position, transfer = module_verbs(
+        lambda: _running()
+    )
 
 
 def _running() -> Observer | None:

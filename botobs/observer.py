@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+import orjson
 from opentelemetry.sdk.resources import Resource
 
 import botobs
@@ -23,6 +24,9 @@ from botobs.datadir import DataDir
 from botobs.delivery import Delivery
 from botobs.events import Event, Recorded, RunEnded, RunStarted, TailRepaired, UncleanEnd
 from botobs.faults import Faults
+from botobs.money.nouns import LedgerNoun, MoneyNouns
+from botobs.money.room import Money
+from botobs.money.verbs import MoneyVerbs
 from botobs.overhead import Overhead
 from botobs.parts import Attached, Parts
 from botobs.pipeline import Drainer
@@ -37,6 +41,7 @@ from botobs.stages.cells import BOUNDS_NS, CellTable
 from botobs.stages.engine import ENGINES, Engine
 from botobs.stages.ids import Ids
 from botobs.stages.verbs import StageVerbs, current_tick
+from botobs.streams.reader import StreamReader
 from botobs.streams.redact import Redactor
 from botobs.streams.store import StreamStore
 
@@ -53,7 +58,7 @@ _FLUSH_S = 5.0
 _UNDO_S = 0.5
 
 
-class Observer(StageVerbs):
+class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
     """A running botobs. Made by `botobs.start`.
 
     A context manager: leaving it shuts it down. Its verbs (`tick`, `stage`, …, `event`) are those of the module, for
@@ -120,8 +125,11 @@ class Observer(StageVerbs):
             self._own, self._store, self.bus, self._metrics, otlp=self._otlp, encode=encode, faults=self.faults,
             sync=settings.durability == "fsync",
         )  # fmt: skip
-        self.bus.subscribe(Event, RecordSink(self._own, self._store.put), immediate=True, _trusted=True)
-        chores = (self.bus.housekeep, self._overhead_now, self._now_and_then)
+        self._records = RecordSink(self._own, self._store.put, self._store.write_now)
+        self.bus.subscribe(Event, self._records, immediate=True, _trusted=True)
+        self._money = self._bank(parts, undo)
+        self.ledger = LedgerNoun(self._money, self.fill)
+        chores = (self.bus.housekeep, self._overhead_now, self._now_and_then, self._money.housekeep)
         self._drainer = Drainer(self._delivery.jobs, chores, self.faults)
         self._beats = 0
         self._started = time.monotonic()
@@ -155,6 +163,29 @@ class Observer(StageVerbs):
         # a start that fails must not pass for the clean end of a run that had none
         undo.callback(claimed.release, clean=claimed.previous is None or claimed.previous.clean)
         return claimed
+
+    def _bank(self, parts: Parts, undo: contextlib.ExitStack) -> Money:
+        """Everything about money."""
+        data_dir = self.data_dir
+        money = Money(
+            self.settings,
+            data_dir,
+            clock=self._clock,
+            disk=parts.disk,
+            faults=self.faults,
+            publish=self.bus.publish,
+            set_aside=self._set_aside,
+            redact=lambda said: orjson.loads(self._redactor.line(said)),
+            history=None if data_dir is None else StreamReader(data_dir),
+            run_id=self.run_id,
+        )
+        undo.callback(_undone, money.close)
+        self._delivery.attach(money)
+        return money
+
+    def _set_aside(self, record: dict[str, Any]) -> bool:
+        """Write what cannot be booked; whether it is with the operating system."""
+        return self._store.write_now("refused", self._records.line(self._clock.time_ns(), record))
 
     def _send_out(self, parts: Parts, undo: contextlib.ExitStack) -> SpanEncoder | ProviderSpans | None:
         """Where kept traces go."""
@@ -228,6 +259,8 @@ class Observer(StageVerbs):
             self._store.on_pressure = self._drainer.wake
         lifecycle.enter(self._own, self)
         now = self._clock.time_ns()
+        self._money.begin()
+        self._own.on_price = self._money.prices.tick
         self.bus.publish(
             RunStarted(
                 ts_ns=now, pid=self._pid(), mode=settings.mode, bot_version=settings.bot_version,

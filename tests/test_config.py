@@ -89,6 +89,7 @@ CONTRACT = """
     prometheus_host otlp_endpoint slack_webhook_url kill_switch health_every queue_size namespace bot_version redact
     strict ledger currency sharpe_bucket days_per_year equity_floor max_position_age redis_url clock
     tracer_provider meter_provider mode
+    migrate_csv performance_rolling_window performance_store
 """
 
 
@@ -208,6 +209,9 @@ RIGHT: list[tuple[str, object, object]] = [
     ("max_position_age", dt.timedelta(days=1), 86_400.0),
     ("sharpe_bucket", "hour", "hour"),
     ("days_per_year", 252, 252.0),
+    ("performance_rolling_window", "50", 50),
+    ("performance_store", " s3://bucket/bot ", "s3://bucket/bot"),
+    ("migrate_csv", "old.csv", Path("old.csv")),
     ("kill_switch", [TRIGGER], (TRIGGER,)),
     ("kill_switch", [], ()),
     ("health_every", "90", 90),
@@ -267,6 +271,9 @@ WRONG: dict[str, list[object]] = {
                          "1" * 400, *ANYWHERE],
     "sharpe_bucket": ["week", 1, True, *ANYWHERE],
     "days_per_year": [0, -1, 367, NAN, True, "many", *ANYWHERE],
+    "performance_rolling_window": [0, -1, 1.5, NAN, True, "many", 10**9, *ANYWHERE],
+    "performance_store": [5, True, "x" * 3_000, *ANYWHERE[:5], "a\nb"],
+    "migrate_csv": ["", "  ", 5, b"x", "a\0b", True, ["x"], Hostile()],
     "kill_switch": [Trigger(), "drawdown", [None], ["x"], [5], [Trigger], {}, True, 5, Hostile()],
     "health_every": [0, -60, "soon", NAN, True, *ANYWHERE],
     "slack_webhook_url": ["hooks.slack.com/x", "https://", "slack", 5, True, *ANYWHERE],
@@ -409,8 +416,8 @@ def test_the_name_given_in_code_wins(tmp_path: Path) -> None:
 
 
 def test_settings_given_without_effect(tmp_path: Path) -> None:
-    found = read(tmp_path, {"BOTOBS_CURRENCY": "EUR"}, ledger=True, queue_size=5, starting_equity=None)
-    assert found.given_without_effect() == ["currency", "ledger"]
+    found = read(tmp_path, {"BOTOBS_EQUITY_FLOOR": "5"}, health_every=5, queue_size=5, redis_url=None)
+    assert found.given_without_effect() == ["equity_floor", "health_every"]
 
 
 # --- unknown names -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from botobs.accounting.numbers import ZERO, divide
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Instrument", "Instruments", "guess"]
+__all__ = ["Instrument", "Instruments", "guess", "instrument_of"]
 
 _ONE = Decimal(1)
 # the currencies that end a symbol written in one word, the longest first
@@ -86,6 +86,10 @@ class Instruments:
                 self._guessed[symbol] = found
         return found
 
+    def declared(self, venue: str | None, symbol: str) -> bool:
+        """Whether the bot said how `symbol` settles."""
+        return bool(self.known) and ((venue, symbol) in self.known or (None, symbol) in self.known)
+
     def tell(self, venue: str | None, instrument: Instrument) -> bool:
         """Remember what the bot says of a symbol; whether that changes anything."""
         if self.known.get((venue, instrument.symbol)) == instrument:
@@ -123,3 +127,10 @@ def _one_word(word: str) -> tuple[str | None, str | None]:
         if word.endswith(quote) and len(word) > len(quote) + (2 if quote == "TUSD" else 1):
             return word[: -len(quote)], quote
     return (word or None), None
+
+
+def instrument_of(told: Mapping[str, Any]) -> Instrument:
+    """An instrument as a state or a line tells it."""
+    return Instrument(
+        **{**told, "multiplier": Decimal(told["multiplier"]), "dust": Decimal(told.get("dust", "0"))}
+    )

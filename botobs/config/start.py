@@ -46,6 +46,9 @@ class StartSettings(TypedDict, total=False):
     max_position_age: str | float | timedelta | None
     sharpe_bucket: Literal["day", "hour"]
     days_per_year: float
+    performance_rolling_window: int
+    performance_store: str | None
+    migrate_csv: str | os.PathLike[str] | None
     kill_switch: list[Any] | tuple[Any, ...] | None
     health_every: int
     slack_webhook_url: str | None

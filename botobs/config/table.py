@@ -177,14 +177,12 @@ class Settings:
         "UTC",
         "a timezone's name such as `UTC` or `Europe/Berlin`",
         "Days, weeks and months begin there. Records are in UTC whatever it says.",
-        effective=False,
     )
     starting_equity: Decimal | None = _row(
         values.amount,
         None,
         "an amount of 0 or more, as a number or text, or `None`",
         "What the account was worth before the first fill.",
-        effective=False,
     )
     equity_floor: Decimal | None = _row(
         values.amount,
@@ -198,21 +196,18 @@ class Settings:
         "USD",
         "a currency's code such as `USD`",
         "Totals of several currencies are converted to it.",
-        effective=False,
     )
     cost_basis: Literal["average", "fifo"] = _row(
         values.choice("average", "fifo"),
         "average",
         "`average` or `fifo`",
         "Which cost a closed quantity had.",
-        effective=False,
     )
     ledger: bool = _row(
         values.flag,
         default=True,
         takes="true or false",
         meaning="Keep the ledger of fills; false only where there is no disk.",
-        effective=False,
     )
     durability: Literal["fsync", "os"] = _row(
         values.choice("fsync", "os"),
@@ -225,21 +220,36 @@ class Settings:
         None,
         "a duration such as `6h`, a number of seconds, or `None`",
         "A position held longer is reported.",
-        effective=False,
     )
     sharpe_bucket: Literal["day", "hour"] = _row(
         values.choice("day", "hour"),
         "day",
         "`day` or `hour`",
         "The calendar bucket of returns.",
-        effective=False,
     )
     days_per_year: float = _row(
         values.number(0, 366),
         365.0,
         "a number of days above 0, at most 366",
         "Annualizes the Sharpe ratio.",
-        effective=False,
+    )
+    performance_rolling_window: int = _row(
+        values.whole(1, 100_000),
+        20,
+        "a whole number of trades, at least 1",
+        "How many of the last trades a rolling performance window has.",
+    )
+    performance_store: str | None = _row(
+        values.line(2_000),
+        None,
+        "a folder or an fsspec URL such as `s3://bucket/bot`, or `None`",
+        "Where performance summaries are saved; `None`: `logs/performance/` in `data_dir`.",
+    )
+    migrate_csv: Path | None = _row(
+        values.directory,
+        None,
+        "the path of a CSV file, or `None`",
+        "Old telemetry to take over when there is no ledger yet.",
     )
     kill_switch: tuple[Any, ...] | None = _row(
         values.triggers,

@@ -52,6 +52,7 @@ class Event:
         importance: What a full queue goes by.
         whole: Its record carries every field, `null` where there is nothing; else those without a value are left out.
         flat: The attribute whose entries stand in the record beside the other fields, and win over them.
+        at_once: Its record is with the operating system when `publish` returns.
         ts_ns: When it happened, in nanoseconds since 1970, UTC. Whoever writes the record makes `ts` of it.
         symbol: The instrument it concerns.
         bar_id: The bar it belongs to.
@@ -63,6 +64,7 @@ class Event:
     importance: ClassVar[Importance] = Importance.NORMAL
     whole: ClassVar[bool] = False
     flat: ClassVar[str | None] = None
+    at_once: ClassVar[bool] = False
 
     ts_ns: int = attrs.field(metadata={"key": None})
     symbol: str | None = None

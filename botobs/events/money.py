@@ -49,10 +49,11 @@ class OrderAnnounced(_OfOrder):
 
     stream: ClassVar[str | None] = "execution"
     kind: ClassVar[str | None] = "order"
+    at_once: ClassVar[bool] = True
 
-    side: str
-    qty: Decimal
-    order_type: str = "market"
+    side: str | None
+    qty: Decimal | None
+    order_type: str | None = "market"
     decision_px: Decimal | None = None
     limit_px: Decimal | None = None
     strategy: str | None = None
@@ -271,23 +272,17 @@ class TradeClosed(_OfOrder):
 
 @attrs.frozen(kw_only=True)
 class EquitySampled(Event):
-    """A point of the equity curve."""
+    """A point of the equity curve.
+
+    Attributes:
+        record: Equity, peak, drawdown, PnL and positions, and what the curve did since the point before.
+    """
 
     stream: ClassVar[str | None] = "equity_curve"
     importance: ClassVar[Importance] = Importance.HIGH
-    whole: ClassVar[bool] = True
+    flat: ClassVar[str | None] = "record"
 
-    why: str
-    equity: Decimal | None
-    realized: Decimal
-    unrealized: Decimal
-    peak: Decimal | None = None
-    drawdown: Decimal | None = None
-    drawdown_pct: float | None = None
-    position_qty: Decimal | None = None
-    position_value: Decimal | None = None
-    positions: Mapping[str, Any] | None = None
-    segment: Any = None
+    record: Mapping[str, Any] = attrs.field(metadata={"key": None})
 
 
 @attrs.frozen(kw_only=True)

@@ -58,7 +58,7 @@ class Engine:
 
     __slots__ = (
         "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "head", "ids", "keep", "kept",
-        "kept_by", "line", "now", "put", "stamp_cache", "wall",
+        "kept_by", "line", "now", "on_price", "put", "stamp_cache", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +91,8 @@ class Engine:
         self.cut = 0  # spans left out of traces with too many
         # takes a kept trace on the bot's own thread, where that costs little; None: it waits in `kept` for the drainer
         self.export: Callable[[Tick | Live], None] | None = None
+        # takes the price of a turn: symbol, price, bid, ask, venue
+        self.on_price: Callable[[Any, Any, Any, Any, Any], None] | None = None
         self.stamp_cache: tuple[int, bytes] = (-1, b"")
         self.ambient = ambient(self, cells.of(ACCOUNT, b'"all"'))
 

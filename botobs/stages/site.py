@@ -339,6 +339,8 @@ class TickSite(Site):
         tick = live.tick
         tick.symbol = symbol
         tick.bar_id = self.bar_id
+        if engine.on_price is not None and (self.price is not None or self.bid is not None):
+            engine.on_price(symbol, self.price, self.bid, self.ask, self.venue)
         return live
 
     def again(self, symbol: Any, bar_id: Any) -> TickSite:

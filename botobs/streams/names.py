@@ -44,6 +44,8 @@ IMPORTANCE: Mapping[str, float] = {
     "order_book": LOW,
     "price_events": LOW,
     "regime_transition": NORMAL,
+    "performance_alerts": HIGH,
+    "refused": HIGH,
     "rejections": HIGH,
     "signals": NORMAL,
     "trade_lifecycle": HIGH,
@@ -53,6 +55,8 @@ IMPORTANCE: Mapping[str, float] = {
 PATHS: Mapping[str, str] = {
     "health_snapshot_1h": "1h/health_snapshot/snapshot.jsonl",
     "health_snapshot_24h": "24h/health_snapshot/snapshot.jsonl",
+    "performance_alerts": "performance/alerts.jsonl",
+    "refused": "../metrics/refused.jsonl",
 }
 
 ARCHIVE = "archive"  # the folder in logs/ for what was rotated or set aside
@@ -77,7 +81,8 @@ def stream_name(name: object) -> str:
 
 def stream_path(logs: Path, stream: str) -> Path:
     """The live file of a stream."""
-    return logs / PATHS.get(stream, f"{stream}.jsonl")
+    path = PATHS.get(stream, f"{stream}.jsonl")
+    return logs.parent / path.removeprefix("../") if path.startswith("../") else logs / path
 
 
 class Archived(NamedTuple):

@@ -1,0 +1,239 @@
+"""What a bot says of its money, made clean: an entry for the books, or the reason why it cannot be one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import attrs
+
+from botobs.accounting.numbers import number
+from botobs.accounting.sides import side as side_of
+from botobs.clock import epoch_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+__all__ = ["KINDS", "FillEntry", "Refused", "moment", "name", "price_or_none", "read_fill", "stamp"]
+
+KINDS = ("live", "hedger_sim", "import")
+_ROLES = {"maker": "maker", "taker": "taker", "m": "maker", "t": "taker", "make": "maker", "take": "taker"}
+_POSITION_SIDES = {"long": "long", "short": "short", "both": None, "net": None, "": None}
+_LONGEST = 256
+_S = 1_000_000_000
+
+
+class Refused(ValueError):  # noqa: N818 - not an error of the program: what was said cannot be booked
+    """What was reported cannot be booked; the text says why."""
+
+
+@attrs.define(slots=True)
+class FillEntry:
+    """A fill that can be booked.
+
+    Attributes:
+        ts: When the exchange says it happened (RFC 3339, microseconds).
+        timed: Whether the bot gave that time itself.
+        more: What else the bot said of it.
+    """
+
+    symbol: str
+    side: str
+    qty: Decimal
+    price: Decimal
+    ts: str
+    timed: bool
+    received: str
+    fee: Decimal | None = None
+    fee_asset: str | None = None
+    role: str | None = None
+    order_id: str | None = None
+    fill_id: str | None = None
+    venue: str | None = None
+    account: str | None = None
+    position_side: str | None = None
+    strategy: str | None = None
+    kind: str = "live"
+    trace_id: str | None = None
+    more: Mapping[str, Any] | None = None
+
+    @property
+    def signed(self) -> Decimal:
+        """The quantity, negative for a sale."""
+        return self.qty if self.side == "buy" else -self.qty
+
+
+def read_fill(  # the parameters of the verb `fill`
+    *,
+    symbol: Any,
+    side: Any,
+    qty: Any,
+    price: Any,
+    now_ns: int,
+    ts: Any = None,
+    fee: Any = None,
+    fee_asset: Any = None,
+    role: Any = None,
+    order_id: Any = None,
+    fill_id: Any = None,
+    venue: Any = None,
+    account: Any = None,
+    position_side: Any = None,
+    strategy: Any = None,
+    kind: Any = "live",
+    trace_id: str | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> FillEntry:
+    """Make an entry of what the bot said.
+
+    Raises:
+        Refused: It cannot be booked.
+    """
+    received = stamp(now_ns)
+    return FillEntry(
+        symbol=_symbol(symbol),
+        side=_side(side),
+        qty=_positive("qty", qty),
+        price=_positive("price", price),
+        ts=received if ts is None else moment("ts", ts),
+        timed=ts is not None,
+        received=received,
+        fee=None if fee is None else _finite("fee", fee),
+        fee_asset=None if fee_asset is None else name(fee_asset),
+        role=None if role is None else _ROLES.get(_low(role)),
+        order_id=None if order_id is None else name(order_id),
+        fill_id=None if fill_id is None else name(fill_id),
+        venue=None if venue is None else name(venue),
+        account=None if account is None else name(account),
+        position_side=None if position_side is None else _position_side(position_side),
+        strategy=None if strategy is None else name(strategy),
+        kind=kind if kind in KINDS else _kind(kind),
+        trace_id=trace_id,
+        more=more or None,
+    )
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise Refused(reason)
+
+
+def _symbol(value: Any) -> str:
+    if type(value) is str and value and len(value) <= _LONGEST:
+        return value
+    said = None if value is None else name(value)
+    return said or _refuse("no symbol: neither the fill nor a known order names one")
+
+
+def _side(value: Any) -> str:
+    if value in ("buy", "sell") and type(value) is str:
+        return value
+    if value is None:
+        _refuse("no side: neither the fill nor a known order names one")
+    try:
+        return side_of(value)
+    except Exception as error:
+        raise Refused(f"unknown side: {_shown(value)}") from error
+
+
+def _finite(what: str, value: Any) -> Decimal:
+    try:
+        return number(value)
+    except Exception as error:
+        raise Refused(f"{what}: {error if type(error) is ValueError else 'not a number'}") from error
+
+
+def _positive(what: str, value: Any) -> Decimal:
+    if value is None:
+        _refuse(f"no {what}")
+    found = _finite(what, value)
+    return found if found > 0 else _refuse(f"{what} is not above 0: {_shown(value)}")
+
+
+def _kind(value: Any) -> str:
+    said = "live" if value is None else _low(value)
+    return said if said in KINDS else _refuse(f"unknown kind: {_shown(value)}; known are {', '.join(KINDS)}")
+
+
+def _position_side(value: Any) -> str | None:
+    said = _low(getattr(value, "value", value))
+    if said not in _POSITION_SIDES:
+        _refuse(f"unknown position_side: {_shown(value)}; long or short")
+    return _POSITION_SIDES[said]
+
+
+def _low(value: Any) -> str:
+    return (name(value) or "").lower()
+
+
+def name(value: Any) -> str | None:
+    """A name or an id as text, however the bot holds it; `None` if there is nothing in it."""
+    if type(value) is not str:
+        if value is None:
+            return None
+        try:
+            value = str(getattr(value, "value", value))
+        except Exception:  # a value that cannot be shown names nothing
+            return None
+    value = str.strip(value)
+    return value[:_LONGEST] or None
+
+
+def price_or_none(value: Any) -> Decimal | None:
+    """A positive, finite price, or `None`."""
+    try:
+        found = number(value)
+    except Exception:
+        return None
+    return found if found > 0 else None
+
+
+def moment(what: str, value: Any) -> str:
+    """A time as text (RFC 3339, UTC, microseconds), of anything that tells one.
+
+    Raises:
+        Refused: It tells none.
+    """
+    try:
+        return stamp(epoch_ns(_as_time(value)))
+    except Exception as error:
+        raise Refused(f"{what} is no time: {_shown(value)}") from error
+
+
+def _as_time(value: Any) -> Any:
+    if type(value) is str and value.strip().lstrip("-").replace(".", "", 1).isdigit():
+        return float(value) if "." in value else int(value)
+    return value
+
+
+_latest: tuple[int, str] = (-1, "")
+
+
+def stamp(ns: int) -> str:
+    """`ns` since 1970 as RFC 3339 in UTC with microseconds.
+
+    Example:
+        >>> stamp(1_767_323_045_000_001_999)
+        '2026-01-02T03:04:05.000001Z'
+
+    Raises:
+        ValueError: It is before the year 1 or after 9999.
+    """
+    global _latest  # noqa: PLW0603 - a cache of one, exchanged whole: the next is most often in the same second
+    second, rest = divmod(ns, _S)
+    known, prefix = _latest
+    if second != known:
+        try:
+            prefix = dt.datetime.fromtimestamp(second, dt.UTC).isoformat()[:19]
+        except (OverflowError, OSError) as error:
+            raise ValueError("beyond the calendar") from error
+        _latest = second, prefix
+    return f"{prefix}.{rest // 1000:06d}Z"
+
+
+def _shown(value: Any) -> str:
+    try:
+        said = repr(value)
+    except Exception:
+        said = type(value).__name__
+    return said if len(said) <= 60 else f"{said[:57]}..."

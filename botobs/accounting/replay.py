@@ -1,0 +1,65 @@
+"""Ledger lines back into books: the same arithmetic as when they were booked, only the lines come from disk."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from botobs.accounting.book import Book, Entry
+from botobs.accounting.numbers import ZERO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from botobs.accounting.account import Account
+    from botobs.accounting.valuation import BookKey
+
+__all__ = ["entries_of", "entry_of", "key_of"]
+
+
+def key_of(line: Mapping[str, Any]) -> BookKey:
+    """Whose book a line belongs to."""
+    get = line.get
+    return get("account"), get("venue"), line["symbol"], get("position_side"), get("kind") == "hedger_sim"
+
+
+def entry_of(line: Mapping[str, Any]) -> Entry:
+    """What a line of a fill, funding or position says to its book."""
+    get = line.get
+    kind = line["type"]
+    if kind == "funding":
+        return Entry(line["ts"], line["seq"], None, "funding", Decimal(line["amount"]))
+    if kind == "position":
+        return Entry(line["ts"], line["seq"], None, "position", Decimal(line["qty"]), Decimal(line["avg_px"]))
+    qty = Decimal(line["size"])
+    where = get("fee_in") or "quote"
+    if where == "quote":
+        said = get("fee_value") or get("fee")
+        fee = ZERO if said is None else Decimal(said)
+    else:
+        fee = Decimal(line["fee"])
+    return Entry(
+        line["ts"], line["seq"], get("fill_id"), where, qty if line["side"] == "buy" else -qty, Decimal(line["price"]),
+        fee, get("role"), get("fee_asset"),
+    )  # fmt: skip
+
+
+def entries_of(account: Account, key: BookKey, until: str | None = None) -> list[Entry]:
+    """Everything that the ledger has of one book, sorted; without what was voided, and before `until`."""
+    found = [
+        entry_of(line)
+        for line in _lines(account, key[2])
+        if line["type"] != "void" and key_of(line) == key and line["seq"] not in account.voided
+        and (until is None or line["ts"] < until)
+    ]  # fmt: skip
+    found.sort(key=Book.order)
+    return found
+
+
+def _lines(account: Account, symbol: str) -> Iterator[dict[str, Any]]:
+    needle = b'"symbol":' + orjson.dumps(symbol)
+    for _, raw in account.ledger.lines():
+        if needle in raw:
+            yield orjson.loads(raw)

@@ -1,0 +1,115 @@
+"""What the account is worth now: kept in step with every fill and every mark, never summed up anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botobs.accounting.numbers import ZERO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from botobs.accounting.book import Book
+    from botobs.accounting.marks import Currencies, Marks
+
+__all__ = ["BookKey", "Valuation"]
+
+#: account, venue, symbol, position side, and whether it is a hedger's simulation.
+BookKey = tuple[str | None, str | None, str, str | None, bool]
+
+
+class Valuation:
+    """Total PnL at the marks.
+
+    Args:
+        currency: What a symbol settles in that names nothing, and what several currencies are converted to.
+    """
+
+    def __init__(self, currency: str, currencies: Currencies, marks: Marks) -> None:
+        self.currency = currency
+        self._currencies = currencies
+        self._marks = marks
+        self._flows: dict[str, Decimal] = {}  # cash and funding, by settlement currency
+        self._worth: dict[BookKey, Decimal] = {}  # of the open positions
+        self._worths: dict[str, Decimal] = {}  # the same, by settlement currency
+        self._held: dict[str, dict[BookKey, Book]] = {}  # open positions, by symbol
+        self._one: str | None = None  # the only currency that there is
+        self._single = True
+
+    def settles(self, book: Book) -> str:
+        """The currency that the PnL of `book` comes in."""
+        return book.instrument.settle or self.currency
+
+    def changed(self, key: BookKey, book: Book, before: Decimal) -> None:
+        """`book` was changed; its cash and funding were `before`."""
+        if key[4]:
+            return  # a simulation is worth nothing
+        currency = book.instrument.settle or self.currency
+        flows = self._flows
+        if currency not in flows:
+            flows[currency] = self._worths[currency] = ZERO
+            self._single = len({self._currencies.counts_as(name) for name in flows}) == 1
+            self._one = currency
+        flows[currency] += book.cash + book.funding - before
+        held = self._held.get(key[2])
+        if book.inventory:
+            if held is None:
+                held = self._held[key[2]] = {}
+            held[key] = book
+        elif held is not None and held.pop(key, None) is not None and not held:
+            del self._held[key[2]]
+        self._value(key, book, currency)
+
+    def rebuild(self, books: Mapping[BookKey, Book]) -> None:
+        """Begin anew with `books`."""
+        for kept in (self._flows, self._worth, self._worths, self._held):
+            kept.clear()
+        self._single = True
+        for key, book in books.items():
+            self.changed(key, book, ZERO)
+
+    def marked(self, symbol: str) -> bool:
+        """The mark of `symbol` changed; whether anything held is worth more or less."""
+        held = self._held.get(symbol)
+        if held is None:
+            return not self._single  # it may be what a currency is converted by
+        for key, book in held.items():
+            self._value(key, book, book.instrument.settle or self.currency)
+        return True
+
+    def holds(self, symbol: str) -> bool:
+        """Whether there is an open position."""
+        return symbol in self._held or not self._single
+
+    def open_books(self) -> list[tuple[BookKey, Book]]:
+        """The books with a position."""
+        return [item for held in self._held.values() for item in held.items()]
+
+    def mark(self, key: BookKey, book: Book) -> Decimal | None:
+        """The price at which the position of `book` is valued."""
+        found = self._marks.get(key[1], key[2])
+        return book.last_price if found is None else found
+
+    def pnl(self) -> Decimal:
+        """Total PnL since the beginning, in the account's currency; what cannot be converted is left out."""
+        if self._single:
+            total = ZERO
+            for currency, flow in self._flows.items():
+                total += flow + self._worths[currency]
+            return total
+        total = ZERO
+        for currency, flow in self._flows.items():
+            rate = self._marks.rate(currency, self.currency)
+            if rate is not None:
+                total += (flow + self._worths[currency]) * rate
+        return total
+
+    def _value(self, key: BookKey, book: Book, currency: str) -> None:
+        worth = ZERO
+        if book.inventory:
+            price = self._marks.get(key[1], key[2])
+            worth = book.instrument.worth(book.inventory, book.last_price if price is None else price)
+        before = self._worth.get(key)
+        self._worth[key] = worth
+        self._worths[currency] += worth if before is None else worth - before

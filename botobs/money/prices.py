@@ -1,0 +1,131 @@
+"""Prices: of ticks, marks and bars. Each is a mark; on an open position it moves the equity curve."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING, Any
+
+from botobs.accounting.entries import moment, name
+from botobs.accounting.numbers import divide, number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+    from botobs.accounting.account import Account
+    from botobs.faults import Faults
+    from botobs.trackers.trades import TradeTracker
+
+__all__ = ["Prices"]
+
+_MOST_TIMES = 20_000
+
+
+class Prices:
+    """Takes prices in.
+
+    Args:
+        account: Whose positions they value.
+        trades: Whose excursions they are.
+        moved: Called when the account's worth has changed, on the caller's thread.
+        faults: Counts what is no price.
+        wall: Tells the time.
+
+    Attributes:
+        odd: How many prices could not be used.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        trades: TradeTracker,
+        *,
+        moved: Callable[[], object],
+        faults: Faults,
+        wall: Callable[[], int],
+    ) -> None:
+        self._account = account
+        self._trades = trades
+        self._moved = moved
+        self._faults = faults
+        self._wall = wall
+        self._told: dict[tuple[str | None, str], str] = {}  # when the exchange said the newest mark was
+        self._lock = threading.Lock()
+        self.odd = 0
+
+    def tick(self, symbol: Any, price: Any, bid: Any, ask: Any, venue: Any) -> None:
+        """The price of a turn. Costs a microsecond while nothing is held."""
+        if symbol is None:
+            return
+        if price is None and (bid is None or ask is None):
+            return
+        account = self._account
+        if (
+            type(price) is float
+            and type(symbol) is str
+            and (venue is None or type(venue) is str)
+            and 0.0 < price < math.inf
+            and not account.valuation.holds(symbol)
+        ):
+            account.marks.note(venue, symbol, price)  # read when it is needed
+            return
+        self.mark(symbol, price, bid, ask, venue, None)
+
+    def mark(self, symbol: Any, price: Any, bid: Any, ask: Any, venue: Any, ts: Any) -> None:
+        """A mark. What is no price leaves the last good one in use."""
+        named, where = name(symbol), None if venue is None else name(venue)
+        found = _price(price, bid, ask)
+        if named is None or found is None:
+            self._unusable(f"mark of {symbol!r:.60}: no price")
+            return
+        if ts is not None and not self._newer(where, named, ts):
+            return
+        if self._account.mark(named, found, where):
+            self._trades.price(named, found, self._wall(), where)
+            self._moved()
+
+    def bar(self, symbol: Any, open_: Any, high: Any, low: Any, close: Any, volume: Any, ts: Any) -> None:
+        """A finished bar."""
+        named = name(symbol)
+        values = [_price(value, None, None) for value in (open_, high, low, close)]
+        if named is None or None in values or not (values[2] <= values[1]):  # type: ignore[operator]
+            self._unusable(f"bar of {symbol!r:.60}: not four prices")
+            return
+        when = None if ts is None else moment("ts", ts)
+        self._trades.bar(named, *values, volume, when)
+        self.mark(named, close, None, None, None, ts)
+
+    def _newer(self, venue: str | None, symbol: str, ts: Any) -> bool:
+        """Whether the exchange made this mark after the newest one that it dated."""
+        try:
+            when = moment("ts", ts)
+        except ValueError as error:
+            self._unusable(str(error))
+            return True
+        key = (venue, symbol)
+        with self._lock:
+            if when < self._told.get(key, ""):
+                return False
+            if key in self._told or len(self._told) < _MOST_TIMES:
+                self._told[key] = when
+        return True
+
+    def _unusable(self, message: str) -> None:
+        self.odd += 1
+        self._faults.say("mark", "no price", message)
+
+
+def _price(price: Any, bid: Any, ask: Any) -> Decimal | None:
+    """The price, else the middle of the quote; `None` if there is none."""
+    try:
+        if price is not None:
+            found = number(price)
+        else:
+            found = divide(number(bid) + number(ask), _TWO)
+    except Exception:
+        return None
+    return found if found > 0 else None
+
+
+_TWO = number(2)

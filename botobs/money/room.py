@@ -1,0 +1,367 @@
+"""The money room: the ledger and the account, the trackers around them, and what keeps them over a restart."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from botobs.accounting.account import Account, Terms
+from botobs.accounting.checkpoint import Checkpoint, restore
+from botobs.accounting.entries import name
+from botobs.accounting.exchange.fees import FeeTable
+from botobs.accounting.instruments import guess
+from botobs.accounting.ledger import Ledger
+from botobs.accounting.marks import Currencies
+from botobs.accounting.numbers import exact, number
+from botobs.accounting.samples import Samples, sample_of
+from botobs.accounting.sampling import CurveSampler
+from botobs.accounting.summing import totals
+from botobs.events import (
+    EquitySampled,
+    LedgerResumed,
+    LedgerTrouble,
+    OrderAnnounced,
+    OrderCancelled,
+    OrderSent,
+)
+from botobs.money.desk import Desk, Place
+from botobs.money.prices import Prices
+from botobs.trackers.life import Place as Held
+from botobs.trackers.misspelt import misspelt
+from botobs.trackers.orders import Orders
+from botobs.trackers.rejections import Rejections
+from botobs.trackers.slippage import SlippageTracker
+from botobs.trackers.trades import TradeTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    from botobs.accounting.totals import Totals
+    from botobs.clock import Clock
+    from botobs.config import Settings
+    from botobs.events import Event
+    from botobs.faults import Faults
+    from botobs.money.report import FillReport
+    from botobs.streams.disk import Disk
+    from botobs.trackers.order import Order
+
+__all__ = ["Money"]
+
+_S = 1_000_000_000
+_SAVE_NS = 30 * _S
+_AGE_NS = 10 * _S
+_ORDERS_BACK = 5_000  # records of `execution` that are read for the orders of an earlier run
+
+
+class Money:
+    """Everything about money that one observer has.
+
+    Args:
+        settings: What it runs with.
+        data_dir: Where it is kept; `None`: in memory only.
+        clock: The observer's.
+        disk: The way to the operating system.
+        faults: Counts.
+        publish: Takes events.
+        set_aside: Takes what cannot be booked; whether it is on disk.
+        redact: Takes secrets out of what the bot said beside the known fields.
+        history: Reads records of a stream: `history(stream, start_ns, end_ns)`, and `latest(stream, n)`.
+        run_id: This run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        data_dir: Path | None,
+        *,
+        clock: Clock,
+        disk: Disk,
+        faults: Faults,
+        publish: Callable[[Event], object],
+        set_aside: Callable[[dict[str, Any]], bool],
+        redact: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        history: Any,
+        run_id: str,
+    ) -> None:
+        self._settings, self._clock, self._faults = settings, clock, faults
+        self._publish, self.set_aside, self._redact = publish, set_aside, redact
+        self._troubles: list[Event] = []
+        root = data_dir if settings.ledger else None
+        self._folder = None if root is None else root / "state"
+        self.ledger = Ledger(
+            root, durability=settings.durability, rotate_bytes=settings.rotate_bytes,
+            rotate_ns=int(settings.rotate_days * 86_400 * _S), clock=clock, disk=disk, faults=faults,
+            on_trouble=self._trouble,
+        )  # fmt: skip
+        self.account = Account(
+            self.ledger, terms_of(settings, run_id), clock.time_ns,
+            snapshots=None if self._folder is None else self._folder / "books.jsonl",
+        )  # fmt: skip
+        self.orders = Orders(now=clock.time_ns, run=settings.bot if settings.mode == "backtest" else None)
+        self.slippage = SlippageTracker(self.orders, instrument=self.account.instruments.get)
+        self.rejections = Rejections(clock.perf_ns)
+        self.trades = TradeTracker(
+            clock=clock, publish=publish, instruments=self.account.instruments, trade_of=self._trade_of
+        )
+        self.samples = Samples(None if history is None else lambda start, end: history.read("equity_curve", start, end))
+        self._sampler = CurveSampler(self.account.curve.calendar)
+        self.desk = Desk(
+            self.account, self.orders, self.slippage, self.trades, publish=publish, set_aside=set_aside, faults=faults,
+            wall=clock.time_ns, moved=self.moved,
+        )  # fmt: skip
+        self.prices = Prices(self.account, self.trades, moved=self.moved, faults=faults, wall=clock.time_ns)
+        self._checkpoint: Checkpoint | None = None
+        self._saved_ns = self._aged_ns = self._kept_ns = 0
+        self._backtest = settings.mode == "backtest"  # nobody calls now and then: time passes when the bot's clock does
+        self._waiters: ThreadPoolExecutor | None = None
+        self._making = threading.Lock()
+        self._history = history
+
+    def begin(self) -> None:
+        """Take over what earlier runs left."""
+        extra = restore(self.account, self._folder)
+        for problem in self.trades.restore(extra.get("trades") or {}):
+            self._faults.say("trades", "restore", problem)
+        for key, book in self.account.books.items():
+            if book.trade is not None and not key[4]:
+                self.trades.adopt(Held(key[2], key[1], key[0], key[3]), book.trade)
+        if self._history is not None:
+            with contextlib.suppress(OSError):
+                self.orders.restore(self._history.latest("execution", _ORDERS_BACK))
+        if self._folder is not None:
+            self._checkpoint = Checkpoint(self.account, self._folder)
+        self._tell()
+
+    # -- orders ------------------------------------------------------------------------------------------------------
+
+    def order(
+        self,
+        symbol: Any,
+        side: Any,
+        qty: Any,
+        *,
+        decision_px: Any,
+        order_id: Any,
+        place: Place,
+        details: dict[str, Any],
+        more: Mapping[str, Any],
+    ) -> str:
+        """Know an order, and write it down before its fill can come."""
+        if more:
+            more = self.context("order", more, {"decision_px": decision_px, "order_id": order_id, **details})
+        now = self._clock.time_ns()
+        order, problems = self.orders.announce(
+            symbol, side, qty, decision_px=decision_px, order_id=order_id, now_ns=now, bar_id=place.bar_id,
+            trace_id=place.trace_id, more=more or None, **details,
+        )  # fmt: skip
+        for problem in problems:
+            self._faults.say("order", problem.partition(":")[0], f"order {order.order_id}: {problem}")
+        self._publish(_announced(order, now))
+        return order.order_id
+
+    def sent(self, order_id: Any, px: Any, place: Place) -> None:
+        """An order left."""
+        now = self._clock.time_ns()
+        order, problems = self.orders.sent(order_id, px, now_ns=now)
+        for problem in problems:
+            self._faults.say("sent", problem.partition(":")[0], f"sent {order_id!r:.60}: {problem}")
+        if order is not None:
+            self._publish(
+                OrderSent(
+                    ts_ns=now, symbol=order.symbol, order_id=order.order_id, venue=order.venue, account=order.account,
+                    px=order.sent_px, bar_id=place.bar_id, trace_id=place.trace_id,
+                )
+            )  # fmt: skip
+
+    def cancel(self, order_id: Any, reason: Any, place: Place) -> None:
+        """An order was withdrawn."""
+        now = self._clock.time_ns()
+        order = self.orders.cancel(order_id, reason, now_ns=now)
+        if order is None:
+            self._faults.say("cancel", "unknown", f"cancel: order {order_id!r:.60} is not known")
+            return
+        self._publish(
+            OrderCancelled(
+                ts_ns=now, symbol=order.symbol, order_id=order.order_id, venue=order.venue, account=order.account,
+                reason=order.cancelled, bar_id=place.bar_id, trace_id=place.trace_id,
+            )
+        )  # fmt: skip
+
+    def reject(self, order_id: Any, code: Any, message: Any, place: Place, **said: Any) -> None:
+        """The exchange refused an order."""
+        now = self._clock.time_ns()
+        order = self.orders.get(order_id)
+        event, problems = self.rejections.reject(
+            order_id, code, message, order=order, ts_ns=now, bar_id=place.bar_id, trace_id=place.trace_id, **said
+        )
+        if order is not None:
+            self.orders.refused(order, event.attempt, event.max_retries, now)
+        self.slippage.rejected(order, now_ns=now)
+        for problem in problems:
+            self._faults.say("reject", problem.partition(":")[0], f"reject {order_id!r:.60}: {problem}")
+        self._publish(event)
+
+    # -- what else the verbs need ------------------------------------------------------------------------------------
+
+    def instrument(self, symbol: Any, *, venue: Any, **told: Any) -> None:
+        """How a symbol settles."""
+        named = name(symbol)
+        multiplier, dust = number(told["multiplier"]), number(told["dust"])
+        if named is None or multiplier <= 0 or dust < 0:
+            self._faults.say("instrument", "wrong", f"instrument {symbol!r:.60}: a symbol, a multiplier above 0, a dust")
+            return
+        found = guess(
+            named, multiplier=Decimal(1) if multiplier == 1 else multiplier, inverse=bool(told["inverse"]),
+            base=name(told["base"]), quote=name(told["quote"]), dust=dust,
+        )  # fmt: skip
+        problem = self.account.tell(found, None if venue is None else name(venue))
+        if problem is not None:
+            self._faults.say("instrument", named, problem)
+
+    def context(self, verb: str, more: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the bot said beside the known fields, without secrets; a misspelt name is warned about."""
+        for meant in misspelt(more, [field for field, value in said.items() if value is None]):
+            self._faults.say(verb, meant, f"{verb} does not know {meant}; it is kept as context")
+        return self._redact(more)
+
+    def naive(self, verb: str) -> None:
+        """A time without a timezone is taken as UTC; said once a minute."""
+        self._faults.say(verb, "naive", f"{verb}: a datetime without a timezone is taken as UTC")
+
+    def later(self, report: FillReport, work: Any) -> Future[FillReport]:
+        """Finish a fill on a thread that may wait for the disk."""
+        with self._making:
+            if self._waiters is None:
+                self._waiters = ThreadPoolExecutor(1, thread_name_prefix="botobs-afill")
+            return self._waiters.submit(self.desk.filled, report, work)
+
+    def totals(self, window: Any = "all", *, kinds: Collection[str] | None = None) -> Totals:
+        """What a window came to."""
+        return totals(self.account, window, samples=self.samples, kinds=kinds)
+
+    def moved(self) -> None:
+        """The account is worth something else now: write a sample if one is due."""
+        now = self._clock.time_ns()
+        if self._backtest and not 0 <= now - self._kept_ns < _S:
+            self.housekeep()
+        why = self._sampler.due(now, self.account.curve.equity)
+        if why is not None:
+            self._sample(why)
+
+    # -- now and then ------------------------------------------------------------------------------------------------
+
+    def housekeep(self) -> None:
+        """What has to be done though nothing happens: every second or so."""
+        now = self._kept_ns = self._clock.time_ns()
+        self.ledger.retry()
+        self._tell()
+        why = self._sampler.overdue(now)
+        if why is not None:
+            self._sample(why)
+        if now - self._aged_ns >= _AGE_NS or now < self._aged_ns:
+            self._aged_ns = now
+            self.orders.expire()
+            for aged in self.trades.aged(now, self._settings.max_position_age):
+                self._publish(aged)
+        if not self._backtest:
+            self.save()
+
+    def save(self, *, last: bool = False) -> None:
+        """Keep the account for the next start."""
+        if self._checkpoint is None:
+            return
+        now = self._clock.time_ns()
+        try:
+            if last or now - self._saved_ns >= _SAVE_NS or now < self._saved_ns:
+                self._saved_ns = now
+                self._checkpoint.save({"trades": self.trades.state()}, last=last)
+            self._checkpoint.touch()
+        except OSError as error:  # the ledger has it all; the next start takes longer
+            self._faults.say("checkpoint", type(error).__name__, f"the account's state could not be kept: {error}")
+
+    @exact
+    def _sample(self, why: str) -> None:
+        """Write a point of the curve."""
+        account = self.account
+        with account.lock:
+            if account.busy:
+                return
+            now = self._clock.time_ns()
+            record = sample_of(account, why)
+            self._sampler.taken(now, account.curve.equity)
+            self.samples.add(now, record)
+        self._publish(EquitySampled(ts_ns=now, record=record))
+
+    def _trade_of(self, place: Held) -> Any:
+        book = self.account.books.get((place.account, place.venue, place.symbol, place.position_side, False))
+        return None if book is None else book.trade
+
+    def _trouble(self, kind: str, message: str) -> None:
+        """The ledger is in trouble, or out of it; it may be told under the lock, so the event waits."""
+        now = self._clock.time_ns()
+        if kind == "resumed":
+            self._troubles.append(LedgerResumed(ts_ns=now))
+        else:
+            self._troubles.append(LedgerTrouble(ts_ns=now, what=kind, message=message))
+        self._faults.say("ledger", kind, message)
+
+    def _tell(self) -> None:
+        while self._troubles:
+            self._publish(self._troubles.pop(0))
+
+    # -- as a part of the observer -----------------------------------------------------------------------------------
+
+    def flush(self, deadline: float) -> bool:
+        """Write what waits."""
+        done = self.ledger.flush(deadline)
+        self._tell()
+        return done
+
+    def close(self, deadline: float) -> bool:
+        """Write what waits, keep the account, and end."""
+        with self._making:
+            waiters, self._waiters = self._waiters, None
+        if waiters is not None:
+            waiters.shutdown(wait=True)
+        self.save(last=True)
+        done = self.ledger.close(deadline)
+        self._tell()
+        return done
+
+    def abandon(self) -> None:
+        """In a forked child: forget everything."""
+        self.ledger.abandon()
+        self.trades.abandon()
+        self.orders.abandon()
+        self.rejections.abandon()
+        self._waiters, self._making, self._checkpoint = None, threading.Lock(), None
+
+
+def _announced(order: Order, now: int) -> OrderAnnounced:
+    return OrderAnnounced(
+        ts_ns=now, symbol=order.symbol, bar_id=order.bar_id, trace_id=order.trace_id, order_id=order.order_id,
+        venue=order.venue, account=order.account, side=order.side, qty=order.qty, order_type=order.order_type,
+        decision_px=order.decision_px, limit_px=order.limit_px, strategy=order.strategy, source=order.source,
+        pred_bps=order.pred_bps, strength=order.strength, reason=order.reason, stop_px=order.stop_px,
+        target_px=order.target_px, reduces=order.reduces, plan_id=order.plan_id, action=order.action, more=order.more,
+    )  # fmt: skip
+
+
+def terms_of(settings: Settings, run_id: str = "") -> Terms:
+    """How the account counts, as the settings say."""
+    return Terms(
+        starting_equity=settings.starting_equity,
+        currency=settings.currency,
+        currencies=Currencies(settings.tables.get("currencies")),
+        cost_basis=settings.cost_basis,
+        fees=FeeTable.parse(settings.tables["fees"]) if settings.tables.get("fees") else None,
+        timezone=settings.timezone,
+        sharpe_bucket=settings.sharpe_bucket,
+        days_per_year=settings.days_per_year,
+        bot=settings.bot,
+        run_id=run_id,
+    )

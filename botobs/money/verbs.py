@@ -1,0 +1,422 @@
+"""The verbs that report money, for one observer; the module-level ones ask the running observer for these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botobs.money.report import FillReport
+from botobs.stages.engine import ENGINES
+from botobs.stages.verbs import current_tick
+
+if TYPE_CHECKING:
+    from botobs.money.desk import Place
+    from botobs.money.room import Money
+    from botobs.stages.engine import Engine
+
+__all__ = ["MoneyVerbs"]
+
+
+class MoneyVerbs:
+    """`order`, `sent`, `cancel`, `fill`, `afill`, `void`, `reject`, `mark`, `position`, `transfer`, `funding`, `bar`,
+    `instrument`. None of them raises into the bot.
+    """  # noqa: D205 - the list is the summary
+
+    _money: Money
+    _own: Engine
+
+    def order(
+        self,
+        symbol: Any,
+        side: Any,
+        qty: Any,
+        *,
+        decision_px: Any,
+        order_id: Any = None,
+        order_type: str = "market",
+        limit_px: Any = None,
+        strategy: str | None = None,
+        source: str | None = None,
+        pred_bps: Any = None,
+        strength: Any = None,
+        reason: str | None = None,
+        stop_px: Any = None,
+        target_px: Any = None,
+        reduces: bool | None = None,
+        plan_id: Any = None,
+        action: str | None = None,
+        venue: str | None = None,
+        account: str | None = None,
+        **more: Any,
+    ) -> str:
+        """The bot decided to trade.
+
+        Args:
+            symbol: What.
+            side: `buy` or `sell`, however it is spelt.
+            qty: How much.
+            decision_px: The price at which it was decided; slippage is measured against it.
+            order_id: The bot's own id; made if there is none.
+            order_type: `market`, `limit`, …
+            limit_px: Its limit.
+            strategy: Whose trade it is.
+            source: Which signal it came from.
+            pred_bps: The move that was predicted.
+            strength: How strong the signal was.
+            reason: Why: `stop_loss`, `take_profit`, `signal_flip`, `time_limit`, `risk_limit`, …
+            stop_px: Where the loss is to be cut.
+            target_px: Where the profit is to be taken.
+            reduces: Whether it can only make the position smaller.
+            plan_id: The plan it belongs to.
+            action: What it does in that plan.
+            venue: Where.
+            account: Of which account.
+            **more: Anything else; kept with the order.
+
+        Returns:
+            The order's id, for `sent`, `fill`, `reject` and `cancel`.
+        """
+        details = {
+            "order_type": order_type, "limit_px": limit_px, "strategy": strategy, "source": source,
+            "pred_bps": pred_bps, "strength": strength, "reason": reason, "stop_px": stop_px, "target_px": target_px,
+            "reduces": reduces, "plan_id": plan_id, "action": action, "venue": venue, "account": account,
+        }  # fmt: skip
+        try:
+            if not self._running():
+                return _said(order_id)
+            return self._money.order(
+                symbol, side, qty, decision_px=decision_px, order_id=order_id, place=self._place(keep=True),
+                details=details, more=more,
+            )  # fmt: skip
+        except Exception as error:
+            self._own.faults.error("order", error)
+            return _said(order_id)
+
+    def sent(self, order_id: Any, *, px: Any = None) -> None:
+        """The order left for the exchange, when the market stood at `px`."""
+        try:
+            if self._running():
+                self._money.sent(order_id, px, self._place())
+        except Exception as error:
+            self._own.faults.error("sent", error)
+
+    def cancel(self, order_id: Any, reason: Any = None) -> None:
+        """The order was withdrawn."""
+        try:
+            if self._running():
+                self._money.cancel(order_id, reason, self._place())
+        except Exception as error:
+            self._own.faults.error("cancel", error)
+
+    def fill(
+        self,
+        order_id: Any = None,
+        *,
+        price: Any,
+        qty: Any,
+        symbol: Any = None,
+        side: Any = None,
+        fee: Any = None,
+        fee_asset: str | None = None,
+        role: str | None = None,
+        fill_id: Any = None,
+        ts: Any = None,
+        venue: str | None = None,
+        account: str | None = None,
+        position_side: str | None = None,
+        kind: str = "live",
+        **more: Any,
+    ) -> FillReport:
+        """An execution. When it returns, the fill is in the ledger, as durable as configured.
+
+        Args:
+            order_id: The order it belongs to; without one, `symbol` and `side` are needed.
+            price: At what price.
+            qty: How much, positive.
+            symbol: What, if the order does not say.
+            side: `buy` or `sell`, if the order does not say.
+            fee: Positive is paid, negative a rebate; `None`: by the `[fees]` table, else nothing.
+            fee_asset: What it was paid in; `None`: the settlement currency.
+            role: `maker` or `taker`.
+            fill_id: The exchange's id of it; the same fill twice is then counted once.
+            ts: When it happened, as the exchange says.
+            venue: Where.
+            account: Of which account.
+            position_side: `long` or `short`, in hedge mode.
+            kind: `live`, `hedger_sim` (in the ledger, not in totals) or `import`.
+            **more: Anything else; kept with the fill.
+
+        Returns:
+            What became of it.
+        """
+        said = {
+            "price": price, "qty": qty, "symbol": symbol, "side": side, "fee": fee, "fee_asset": fee_asset,
+            "role": role, "fill_id": fill_id, "ts": ts, "venue": venue, "account": account,
+            "position_side": position_side, "kind": kind,
+        }  # fmt: skip
+        try:
+            if not self._running():
+                return _OVER
+            money = self._money
+            if _is_naive(ts):
+                money.naive("fill")
+            if more:
+                more = money.context("fill", more, said)
+            return money.desk.fill(order_id, said, self._place(keep=True), more)
+        except Exception as error:
+            return self._broken("fill", {"order_id": order_id, **said, **more}, error)
+
+    async def afill(
+        self,
+        order_id: Any = None,
+        *,
+        price: Any,
+        qty: Any,
+        symbol: Any = None,
+        side: Any = None,
+        fee: Any = None,
+        fee_asset: str | None = None,
+        role: str | None = None,
+        fill_id: Any = None,
+        ts: Any = None,
+        venue: str | None = None,
+        account: str | None = None,
+        position_side: str | None = None,
+        kind: str = "live",
+        **more: Any,
+    ) -> FillReport:
+        """As `fill`, but waits for the disk off the loop. Once begun it books, whatever becomes of its task."""
+        said = {
+            "price": price, "qty": qty, "symbol": symbol, "side": side, "fee": fee, "fee_asset": fee_asset,
+            "role": role, "fill_id": fill_id, "ts": ts, "venue": venue, "account": account,
+            "position_side": position_side, "kind": kind,
+        }  # fmt: skip
+        try:
+            if not self._running():
+                return _OVER
+            money = self._money
+            if _is_naive(ts):
+                money.naive("fill")
+            if more:
+                more = money.context("fill", more, said)
+            report, work = money.desk.book_fill(order_id, said, self._place(keep=True), more)
+            if work is None:
+                return report
+            waiting = money.later(report, work)
+        except Exception as error:
+            return self._broken("fill", {"order_id": order_id, **said, **more}, error)
+        import asyncio  # noqa: PLC0415 - whoever awaits has it loaded already
+
+        return await asyncio.shield(asyncio.wrap_future(waiting))
+
+    def void(
+        self, fill_id: Any, reason: Any, *, order_id: Any = None, symbol: Any = None, account: str | None = None
+    ) -> FillReport:
+        """The exchange took a fill back: everything becomes what it would be without it.
+
+        Args:
+            fill_id: Which.
+            reason: Why.
+            order_id: Of which order, where the id alone is ambiguous.
+            symbol: Of which symbol.
+            account: Of which account.
+        """
+        said = {"order_id": order_id, "symbol": symbol, "account": account}
+        try:
+            return self._money.desk.void(fill_id, reason, said) if self._running() else _OVER
+        except Exception as error:
+            return self._broken("void", {"fill_id": fill_id, "reason": reason, **said}, error)
+
+    def reject(
+        self,
+        order_id: Any,
+        code: Any,
+        message: Any,
+        *,
+        attempt: int = 1,
+        max_retries: int = 1,
+        market: Any = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """The exchange refused an order.
+
+        Args:
+            order_id: Which.
+            code: The exchange's code.
+            message: What it said.
+            attempt: The how-manieth attempt this was,
+            max_retries: of how many.
+            market: What the market was like: `bid`, `ask`, `spread_bps`, `volume_1m`, …
+            error: The exception, if there was one.
+        """
+        try:
+            if self._running():
+                self._money.reject(
+                    order_id, code, message, self._place(keep=True), attempt=attempt, max_retries=max_retries,
+                    market=market, error=error,
+                )  # fmt: skip
+        except Exception as unexpected:
+            self._own.faults.error("reject", unexpected)
+
+    def mark(
+        self,
+        symbol: Any,
+        price: Any = None,
+        *,
+        bid: Any = None,
+        ask: Any = None,
+        ts: Any = None,
+        venue: str | None = None,
+    ) -> None:
+        """A price to value positions at: `price`, else the middle of `bid` and `ask`."""
+        try:
+            if self._running():
+                self._money.prices.mark(symbol, price, bid, ask, venue, ts)
+        except Exception as error:
+            self._own.faults.error("mark", error)
+
+    def bar(
+        self,
+        symbol: Any,
+        open: Any,  # noqa: A002 - what everybody calls it
+        high: Any,
+        low: Any,
+        close: Any,
+        volume: Any = None,
+        ts: Any = None,
+    ) -> None:
+        """A finished bar: its close is a mark, its range goes into ATR and ADX."""
+        try:
+            if self._running():
+                self._money.prices.bar(symbol, open, high, low, close, volume, ts)
+        except Exception as error:
+            self._own.faults.error("bar", error)
+
+    def position(
+        self,
+        symbol: Any,
+        qty: Any,
+        avg_px: Any,
+        *,
+        ts: Any = None,
+        venue: str | None = None,
+        account: str | None = None,
+        position_side: str | None = None,
+    ) -> FillReport:
+        """What was held before botobs came. Said again, it changes nothing."""
+        said = {"ts": ts, "venue": venue, "account": account, "position_side": position_side}
+        try:
+            return self._money.desk.position(symbol, qty, avg_px, said) if self._running() else _OVER
+        except Exception as error:
+            return self._broken("position", {"symbol": symbol, "qty": qty, "avg_px": avg_px, **said}, error)
+
+    def transfer(self, amount: Any, *, currency: str | None = None, ts: Any = None) -> FillReport:
+        """Money was moved into the account (positive) or out of it: no profit, no drawdown."""
+        said = {"currency": currency, "ts": ts}
+        try:
+            return self._money.desk.transfer(amount, said) if self._running() else _OVER
+        except Exception as error:
+            return self._broken("transfer", {"amount": amount, **said}, error)
+
+    def funding(
+        self,
+        symbol: Any,
+        amount: Any,
+        *,
+        rate: Any = None,
+        ts: Any = None,
+        funding_id: Any = None,
+        account: str | None = None,
+        venue: str | None = None,
+        position_side: str | None = None,
+    ) -> FillReport:
+        """Funding was paid (negative) or received.
+
+        Args:
+            symbol: For which symbol.
+            amount: How much, in the settlement currency.
+            rate: At what rate.
+            ts: When.
+            funding_id: The exchange's id; the same payment twice is then counted once, as it is with the same `ts`.
+            account: Of which account.
+            venue: Where.
+            position_side: `long` or `short`, in hedge mode.
+        """
+        said = {
+            "rate": rate, "ts": ts, "funding_id": funding_id, "account": account, "venue": venue,
+            "position_side": position_side,
+        }  # fmt: skip
+        try:
+            return self._money.desk.funding(symbol, amount, said, self._place()) if self._running() else _OVER
+        except Exception as error:
+            return self._broken("funding", {"symbol": symbol, "amount": amount, **said}, error)
+
+    def instrument(
+        self,
+        symbol: Any,
+        *,
+        multiplier: Any = 1,
+        inverse: bool = False,
+        base: str | None = None,
+        quote: str | None = None,
+        dust: Any = 0,
+        venue: str | None = None,
+    ) -> None:
+        """How a symbol settles; without it: linear, multiplier 1, base and quote as its name says.
+
+        Args:
+            symbol: Which.
+            multiplier: Units of the base per contract.
+            inverse: Contracts are worth a fixed amount of the quote currency and settle in the base.
+            base: What is traded.
+            quote: What it is priced in.
+            dust: A remainder of at most this closes a trade.
+            venue: Where; `None`: everywhere.
+        """
+        try:
+            if self._running():
+                self._money.instrument(
+                    symbol, multiplier=multiplier, inverse=inverse, base=base, quote=quote, dust=dust, venue=venue
+                )
+        except Exception as error:
+            self._own.faults.error("instrument", error)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _running(self) -> bool:
+        return self._own in ENGINES
+
+    def _place(self, *, keep: bool = False) -> Place:
+        """Where in the loop this is said; with `keep`, the tick's trace is worth keeping for it."""
+        from botobs.money.desk import NOWHERE, Place  # noqa: PLC0415 - loaded with the observer
+
+        tick = current_tick()
+        if tick.engine is not self._own:
+            return NOWHERE
+        if keep:
+            tick.keep("order")
+        return Place(tick.bar_id, tick.id if tick.keeps else None)
+
+    def _broken(self, where: str, said: dict[str, Any], error: Exception) -> FillReport:
+        """A bug of ours: what was reported is kept all the same."""
+        kept = False
+        try:
+            kept = self._money.set_aside({"what": where, "reason": f"{type(error).__name__}: {error}", "said": said})
+        finally:
+            self._own.faults.error(where, error)
+        return FillReport(reason=f"botobs failed: {type(error).__name__}: {error}", durable=kept)
+
+
+def _is_naive(ts: Any) -> bool:
+    """Whether it is a datetime without a timezone."""
+    return hasattr(ts, "tzinfo") and ts.tzinfo is None
+
+
+_OVER = FillReport(reason="botobs is not running")
+
+
+def _said(order_id: Any) -> str:
+    """The id that the bot goes on with, whatever happened here."""
+    try:
+        return str(order_id) if order_id is not None else ""
+    except Exception:
+        return ""
