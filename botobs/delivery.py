@@ -63,13 +63,14 @@ class Delivery:
         self._faults = faults
         self._sync = sync
         self._attached: list[Attached] = []
+        self.also: list[Callable[[int], bool]] = []  # what other rooms leave to the drainer; its results are written
         self._hands = threading.Lock()  # held by whoever takes kept traces and durations out of their queues
         self._lost_before = 0
 
     @property
     def jobs(self) -> Sequence[Callable[[int], bool]]:
         """What the drainer does in slices."""
-        return (self._store.drain, self._in_hand(self._encode_kept), self._in_hand(self._metrics.drain))
+        return (*self.also, self._store.drain, self._in_hand(self._encode_kept), self._in_hand(self._metrics.drain))
 
     @property
     def waiting(self) -> int:
@@ -86,8 +87,9 @@ class Delivery:
 
     def flush(self, deadline: float) -> bool:
         """Deliver what came before the call; whether all of it has gone before `deadline` (monotonic)."""
+        done = self._settle(deadline)
         self.write(deadline)
-        done = self._bus.flush(deadline)
+        done = self._bus.flush(deadline) and done
         done = self._empty_queues(deadline) and done
         done = self.write(deadline) and done  # what subscribers wrote
         for outlet in self._outlets():
@@ -97,6 +99,7 @@ class Delivery:
     def close(self, deadline: float) -> bool:
         """Deliver everything and end; whether each part got rid of what it had."""
         closers: list[Callable[[float], object]] = [
+            self._settle,
             self._bus.close,
             self._empty_queues,
             *(outlet.close for outlet in self._outlets()),
@@ -146,6 +149,14 @@ class Delivery:
         for part in parts:
             with contextlib.suppress(Exception):  # a child that cannot tidy up must still run
                 part.abandon()
+
+    def _settle(self, deadline: float) -> bool:
+        """Have done what other rooms left, before the queues that it fills are emptied."""
+        for job in self.also:
+            while job(_SLICE_NS):
+                if time.monotonic() >= deadline:
+                    return False
+        return True
 
     def _outlets(self) -> list[Attached]:
         """What sends, botobs's own first."""

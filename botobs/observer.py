@@ -181,6 +181,7 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
         )
         undo.callback(_undone, money.close)
         self._delivery.attach(money)
+        self._delivery.also.append(money.tail.drain)
         return money
 
     def _set_aside(self, record: dict[str, Any]) -> bool:

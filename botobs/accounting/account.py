@@ -80,6 +80,7 @@ class Booking:
         ticket: To be settled outside the lock.
         fee_value: What the fee was worth in the settlement currency; `None`: nobody can say.
         waiting: A void whose fill has not come; or the fill that a void had waited for.
+        trade: The book's open trade after it, where that may be another than before (late, void).
         removed: The line of the fill that a void takes back.
         differs: What a conflicting report says otherwise: field -> (booked, reported).
     """
@@ -97,6 +98,7 @@ class Booking:
     differs: Mapping[str, Any] | None = None
     line: Mapping[str, Any] | None = None
     removed: Mapping[str, Any] | None = None
+    trade: RoundTrip | None = None
 
 
 P = ParamSpec("P")
@@ -210,6 +212,7 @@ class Account:
         return Booking(
             seq=seq, ticket=ticket, change=change, book=book, fee=amount if entry.fee is None else entry.fee,
             fee_value=value, line=line, waiting=void is not None,
+            trade=book.trade if change is not None and change.late else None,
             reason=None if void is None else f"the exchange had taken it back: {void.get('reason')}",
         )  # fmt: skip
 
@@ -333,7 +336,7 @@ class Account:
             book=book,
             waiting=not left,
             line=fields,
-            removed=left[0] if left else None,
+            removed=left[0] if left else None, trade=None if book is None else book.trade,
         )
 
     def _remove(self, key: BookKey, seq: int) -> Change:
@@ -404,7 +407,7 @@ class Account:
         if known is not None:
             self.index.add(known[0], known[1], seq)
         ticket = self._add(line, (symbol, key[1]), book.instrument)
-        return Booking(seq=seq, ticket=ticket, change=change, book=book, line=line)
+        return Booking(seq=seq, ticket=ticket, change=change, book=book, line=line, trade=book.trade)
 
     @_alone
     def hold(
@@ -440,7 +443,7 @@ class Account:
         book = self.books[key]
         self.index.add(known, crc, seq)
         ticket = self._add(line, (symbol, venue), book.instrument)
-        return Booking(seq=seq, ticket=ticket, change=change, book=book, line=line)
+        return Booking(seq=seq, ticket=ticket, change=change, book=book, line=line, trade=book.trade)
 
     @_alone
     def transfer(self, amount: Decimal, *, currency: str | None = None, ts: str | None = None) -> Booking:

@@ -22,10 +22,12 @@ from botobs.events import (
     VoidBooked,
 )
 from botobs.money.report import FillReport
+from botobs.money.tail import Work
 from botobs.trackers.costs import cost_of_fill, cost_of_funding
 from botobs.trackers.given import order_key
 from botobs.trackers.life import FillContext
 from botobs.trackers.life import Place as Held
+from botobs.trackers.slippage import slipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from botobs.accounting.entries import FillEntry
     from botobs.events import CostBooked, Event
     from botobs.faults import Faults
+    from botobs.money.tail import Tail
     from botobs.trackers.orders import Order, Orders
     from botobs.trackers.slippage import Slippage, SlippageTracker
     from botobs.trackers.trades import TradeTracker
@@ -58,6 +61,21 @@ class Place:
 NOWHERE = Place()
 
 
+class Filled:
+    """A fill that was booked, on its way to everybody else."""
+
+    __slots__ = ("booking", "durable", "entry", "now", "order", "place", "slip")
+
+    def __init__(self, entry: FillEntry, booking: Booking, order: Order | None, place: Place, now: int) -> None:
+        self.entry = entry
+        self.booking = booking
+        self.order = order
+        self.place = place
+        self.now = now
+        self.durable = False
+        self.slip: tuple[float, Decimal, Decimal] | None = None
+
+
 class Desk:
     """Books what is reported.
 
@@ -70,6 +88,7 @@ class Desk:
         set_aside: Takes what cannot be booked, as a record for `refused`; whether it is on disk.
         faults: Counts.
         wall: Tells the time.
+        tail: Has done what follows from a report.
         moved: Called when the account's worth may have changed.
     """
 
@@ -85,6 +104,7 @@ class Desk:
         faults: Faults,
         wall: Callable[[], int],
         moved: Callable[[], object],
+        tail: Tail,
     ) -> None:
         self.account = account
         self.orders = orders
@@ -96,17 +116,19 @@ class Desk:
         self._faults = faults
         self._wall = wall
         self._moved = moved
+        self._tail = tail
 
     # -- fills -------------------------------------------------------------------------------------------------------
 
     def fill(self, order_id: Any, said: dict[str, Any], place: Place, more: Mapping[str, Any] | None) -> FillReport:
         """Book a fill and wait until it is as durable as configured."""
-        return self.filled(*self.book_fill(order_id, said, place, more))
+        report, work = self.book_fill(order_id, said, place, more)
+        return report if work is None else self.filled(work)
 
     def book_fill(
         self, order_id: Any, said: dict[str, Any], place: Place, more: Mapping[str, Any] | None
-    ) -> tuple[FillReport, Any]:
-        """Book a fill; what it came to, and what `filled` needs to finish it once it is durable."""
+    ) -> tuple[FillReport | None, Work | None]:
+        """Book a fill; what it came to, or what `filled` needs to finish it once it is durable."""
         now = self._wall()
         key = None if order_id is None else order_key(order_id)
         order = None if key is None else self.orders.get(key)
@@ -114,30 +136,55 @@ class Desk:
             entry = self._entry(key, order, said, place, more, now)
         except Refused as refused:
             return self._refused("fill", str(refused), {"order_id": order_id, **said, **(more or {})}, key), None
-        slip: Slippage | None = None
-        events: list[Event] = []
         with self.account.lock:
             booking = self.account.fill(entry)
-            if booking.change is not None and entry.kind != "hedger_sim":
-                slip, events = self._followed(entry, booking, order, place, now)
-        if booking.change is None:
-            return self._not_booked(entry, booking), None
-        return FillReport(), (entry, booking, order, slip, events, place, now)
+            if booking.change is None:
+                work = None
+            else:
+                done = Filled(entry, booking, order, place, now)
+                work = Work(self._follow, (done,), ready=False)
+                self._tail.put(work)  # under the lock: what follows keeps the order of the books
+        return (self._not_booked(entry, booking), None) if work is None else (None, work)
+
+    def filled(self, work: Work) -> FillReport:
+        """Wait for the disk, and answer."""
+        done: Filled = work.args[0]
+        entry, booking = done.entry, done.booking
+        change = booking.change
+        assert change is not None
+        try:
+            done.durable = booking.ticket is not None and self.account.ledger.settle(booking.ticket)
+            if done.order is not None and booking.book is not None:
+                done.slip = slipped(done.order, booking.book.instrument, entry.price, entry.qty, entry.side)
+        finally:
+            work.ready = True
+        self.counts["booked"] += 1
+        if change.late:
+            self.counts["late"] += 1
+        self._moved()
+        bps, money = (None, None) if done.slip is None else done.slip[:2]
+        return FillReport(
+            booked=True, durable=done.durable, late=change.late, fill_id=entry.fill_id, order_id=entry.order_id,
+            trade_id=change.trade_id, slippage_bps=bps, slippage=money, gross_pnl=change.gross,
+            position=change.inventory,
+            reason=None if done.durable else "it could not be written; it is in memory and will be written",
+        )  # fmt: skip
 
     @exact
-    def _followed(
-        self, entry: FillEntry, booking: Booking, order: Order | None, place: Place, now: int
-    ) -> tuple[Slippage | None, list[Event]]:
-        """What the fill was in the eyes of its order and of its trade. Under the account's lock: in the same order."""
+    def _follow(self, done: Filled) -> None:
+        """What the fill was in the eyes of its order and of its trade; tell everybody."""
+        entry, booking, order, place = done.entry, done.booking, done.order, done.place
         change, book = booking.change, booking.book
         assert change is not None
         assert book is not None
         assert booking.seq is not None
+        if entry.kind == "hedger_sim":
+            return
         slip = None
         if order is not None:
             slip = self.slippage.filled(
                 order, entry.price, entry.qty, entry.side, instrument=book.instrument, fee=booking.fee_value,
-                latency_ms=self.slippage.latency_ms(order, now), now_ns=now,
+                latency_ms=self.slippage.latency_ms(order, done.now), now_ns=done.now,
             )  # fmt: skip
         context = FillContext(
             symbol=entry.symbol, side=entry.side, qty=entry.qty, price=entry.price, ts=entry.ts, seq=booking.seq,
@@ -145,30 +192,11 @@ class Desk:
             strategy=entry.strategy, slippage_bps=None if slip is None else slip.bps, trace_id=entry.trace_id,
             bar_id=place.bar_id,
         )  # fmt: skip
-        return slip, self.trades.booked(context, change, order, book.trade if change.late else None)
-
-    def filled(self, early: FillReport, work: Any) -> FillReport:
-        """Wait for the disk, then tell everybody."""
-        if work is None:
-            return early
-        entry, booking, order, slip, events, place, now = work
-        durable = self.account.ledger.settle(booking.ticket)
-        change = booking.change
-        self.counts["booked"] += 1
-        if change.late:
-            self.counts["late"] += 1
-        if entry.kind != "hedger_sim":
-            self._publish(_fill_event(entry, booking, order, slip, place, now, durable=durable))
-            self._publish(_cost_event(entry, booking, slip, place, now))
+        events = self.trades.booked(context, change, order, booking.trade)
+        self._publish(_fill_event(done, slip))
+        self._publish(_cost_event(done, slip))
         for event in events:
             self._publish(event)
-        self._moved()
-        return FillReport(
-            booked=True, durable=durable, late=change.late, fill_id=entry.fill_id, order_id=entry.order_id,
-            trade_id=change.trade_id, slippage_bps=None if slip is None else slip.bps,
-            slippage=None if slip is None else slip.money, gross_pnl=change.gross, position=change.inventory,
-            reason=None if durable else "it could not be written; it is in memory and will be written",
-        )  # fmt: skip
 
     def _entry(
         self,
@@ -226,25 +254,15 @@ class Desk:
                 found, name(reason) or "not said", order_id=order_id, symbol=name(said.get("symbol")),
                 account=name(said.get("account")),
             )  # fmt: skip
-            events: list[Event] = []
             line = booking.line or {}
-            if booking.change is not None and line.get("kind") != "hedger_sim":
-                events = self._unfollowed(booking)
+            if booking.ticket is not None:
+                self._tail.put(Work(self._unfollow, (booking, found, self._wall())))
         if booking.ticket is None:
             if booking.duplicate:
                 return FillReport(duplicate=True, durable=True, fill_id=found, order_id=order_id)
             return self._refused("void", booking.reason or "", {"fill_id": fill_id, **said}, order_id)
         durable = self.account.ledger.settle(booking.ticket)
         self.counts["void"] += 1
-        self._publish(
-            VoidBooked(
-                ts_ns=self._wall(), symbol=line.get("symbol"), order_id=line.get("order_id"), venue=line.get("venue"),
-                account=line.get("account"), fill_id=found, reason=line.get("reason"), seq=line.get("voids"),
-                waiting=booking.waiting,
-            )
-        )  # fmt: skip
-        for event in events:
-            self._publish(event)
         return FillReport(
             booked=True, durable=durable, fill_id=found, order_id=line.get("order_id"),
             reason="its fill has not come yet; it is waited for" if booking.waiting else None,
@@ -253,12 +271,18 @@ class Desk:
         )  # fmt: skip
 
     @exact
-    def _unfollowed(self, booking: Booking) -> list[Event]:
+    def _unfollow(self, booking: Booking, fill_id: str, now: int) -> None:
         """A fill was taken back: its order and its trade are what they would be without it."""
-        line, change, book = booking.removed, booking.change, booking.book
-        assert line is not None
-        assert change is not None
-        assert book is not None
+        line, change, book, said = booking.removed, booking.change, booking.book, booking.line or {}
+        self._publish(
+            VoidBooked(
+                ts_ns=now, symbol=said.get("symbol"), order_id=said.get("order_id"), venue=said.get("venue"),
+                account=said.get("account"), fill_id=fill_id, reason=said.get("reason"), seq=said.get("voids"),
+                waiting=booking.waiting,
+            )
+        )  # fmt: skip
+        if line is None or change is None or book is None or line.get("kind") == "hedger_sim":
+            return
         order = self.orders.get(line.get("order_id"))
         if order is not None:
             fee = line.get("fee_value", line.get("fee"))
@@ -266,7 +290,8 @@ class Desk:
                 order, number(line["price"]), number(line["size"]), line["side"], instrument=book.instrument,
                 fee=None if fee is None else number(fee),
             )  # fmt: skip
-        return self.trades.voided(_held(line), line["seq"], change, book.trade, ts=line["ts"])
+        for event in self.trades.voided(_held(line), line["seq"], change, booking.trade, ts=line["ts"]):
+            self._publish(event)
 
     def funding(self, symbol: Any, amount: Any, said: dict[str, Any], place: Place) -> FillReport:
         """Book a funding payment."""
@@ -281,13 +306,13 @@ class Desk:
             booking = self.account.fund(
                 named, value, ts=ts, rate=None if rate is None else _rate(rate), trace_id=place.trace_id, **words
             )
-            events: list[Event] = []
-            if booking.change is not None and booking.book is not None and booking.line is not None:
-                place_of = _held(booking.line)
-                events = self.trades.changed(place_of, booking.change, booking.book.trade, ts=booking.line["ts"])
+            if booking.ticket is not None:
+                self._tail.put(Work(self._follow_funding, (booking, value, place, self._wall())))
         if booking.ticket is None:
             if not booking.conflict and not booking.duplicate:
-                return self._refused("funding", booking.reason or "", {"symbol": symbol, "amount": amount, **said}, None)
+                return self._refused(
+                    "funding", booking.reason or "", {"symbol": symbol, "amount": amount, **said}, None
+                )
             if booking.conflict:
                 self.counts["conflict"] += 1
                 self._set_aside({"what": "funding", "reason": booking.reason, "conflict": True, "seq": booking.seq,
@@ -297,28 +322,32 @@ class Desk:
                 self.counts["duplicate"] += 1
             return FillReport(duplicate=booking.duplicate, conflict=booking.conflict, reason=booking.reason)
         durable = self.account.ledger.settle(booking.ticket)
-        line, now = booking.line or {}, self._wall()
         trade_id = None if booking.change is None else booking.change.trade_id
-        self._publish(
-            FundingBooked(
-                ts_ns=now, symbol=named, venue=line.get("venue"), account=line.get("account"), amount=value,
-                rate=line.get("rate"), funding_id=line.get("funding_id"), position_side=line.get("position_side"),
-                trade_id=trade_id, bar_id=place.bar_id, trace_id=place.trace_id,
-            )
-        )  # fmt: skip
-        self._publish(
-            cost_of_funding(
-                ts_ns=now, symbol=named, amount=value, venue=line.get("venue"), account=line.get("account"),
-                trade_id=trade_id, trace_id=place.trace_id,
-            )
-        )  # fmt: skip
-        for event in events:
-            self._publish(event)
+        self._moved()
         return FillReport(
             booked=True, durable=durable, trade_id=trade_id,
             late=booking.change is not None and booking.change.late,
             position=None if booking.book is None else booking.book.inventory,
         )  # fmt: skip
+
+    def _follow_funding(self, booking: Booking, amount: Decimal, place: Place, now: int) -> None:
+        line, change = booking.line or {}, booking.change
+        assert change is not None
+        self._publish(
+            FundingBooked(
+                ts_ns=now, symbol=line["symbol"], venue=line.get("venue"), account=line.get("account"), amount=amount,
+                rate=line.get("rate"), funding_id=line.get("funding_id"), position_side=line.get("position_side"),
+                trade_id=change.trade_id, bar_id=place.bar_id, trace_id=place.trace_id,
+            )
+        )  # fmt: skip
+        self._publish(
+            cost_of_funding(
+                ts_ns=now, symbol=line["symbol"], amount=amount, venue=line.get("venue"), account=line.get("account"),
+                trade_id=change.trade_id, trace_id=place.trace_id,
+            )
+        )  # fmt: skip
+        for event in self.trades.changed(_held(line), change, booking.trade, ts=line["ts"]):
+            self._publish(event)
 
     def position(self, symbol: Any, qty: Any, avg_px: Any, said: dict[str, Any]) -> FillReport:
         """Take over what was held before."""
@@ -398,49 +427,39 @@ def _rate(value: Any) -> str | None:
         return None
 
 
-def _fill_event(
-    entry: FillEntry,
-    booking: Booking,
-    order: Order | None,
-    slip: Slippage | None,
-    place: Place,
-    now: int,
-    *,
-    durable: bool,
-) -> FillBooked:
+def _fill_event(done: Filled, slip: Slippage | None) -> FillBooked:
+    entry, booking, order, now = done.entry, done.booking, done.order, done.now
     change = booking.change
     assert change is not None
     assert booking.seq is not None
-    event = {
-        "ts_ns": now, "symbol": entry.symbol, "bar_id": place.bar_id, "trace_id": entry.trace_id,
-        "order_id": entry.order_id, "venue": entry.venue, "account": entry.account, "seq": booking.seq,
-        "side": entry.side, "qty": entry.qty, "price": entry.price, "fill_id": entry.fill_id,
-        "trade_id": change.trade_id, "position_side": entry.position_side, "strategy": entry.strategy,
-        "role": entry.role, "fill_kind": entry.kind, "fee": booking.fee, "fee_asset": entry.fee_asset,
-        "fee_value": booking.fee_value, "gross_pnl": change.gross, "position": change.inventory, "durable": durable,
-        "late": change.late, "fill_ts": entry.ts, "more": entry.more,
-    }  # fmt: skip
-    if order is not None:
-        event.update(source=order.source, order_type=order.order_type, decision_px=order.decision_px)
-        if order.sent_ns is not None:
-            event["latency_ms"] = round((now - order.sent_ns) / 1e6, 3)
-    if slip is not None:
-        event.update(
-            slippage_bps=slip.bps, slippage=slip.money, delay_bps=slip.delay_bps, execution_bps=slip.execution_bps
-        )
-    return FillBooked(**event)
+    known = order is not None
+    sent = None if order is None else order.sent_ns
+    return FillBooked(
+        ts_ns=now, symbol=entry.symbol, bar_id=done.place.bar_id, trace_id=entry.trace_id, order_id=entry.order_id,
+        venue=entry.venue, account=entry.account, seq=booking.seq, side=entry.side, qty=entry.qty, price=entry.price,
+        fill_id=entry.fill_id, trade_id=change.trade_id, position_side=entry.position_side, strategy=entry.strategy,
+        source=order.source if order is not None else None, order_type=order.order_type if order is not None else None,
+        role=entry.role, fill_kind=entry.kind, fee=booking.fee, fee_asset=entry.fee_asset,
+        fee_value=booking.fee_value, decision_px=order.decision_px if order is not None else None,
+        slippage_bps=None if slip is None else slip.bps, slippage=None if slip is None else slip.money,
+        delay_bps=None if slip is None else slip.delay_bps,
+        execution_bps=None if slip is None else slip.execution_bps,
+        latency_ms=None if not known or sent is None or now < sent else round((now - sent) / 1e6, 3),
+        gross_pnl=change.gross, position=change.inventory, durable=done.durable, late=change.late,
+        fill_ts=entry.ts, more=entry.more,
+    )  # fmt: skip
 
 
-@exact
-def _cost_event(entry: FillEntry, booking: Booking, slip: Slippage | None, place: Place, now: int) -> CostBooked:
+def _cost_event(done: Filled, slip: Slippage | None) -> CostBooked:
+    entry, booking = done.entry, done.booking
     change, book = booking.change, booking.book
     assert change is not None
     assert book is not None
     return cost_of_fill(
-        ts_ns=now, symbol=entry.symbol, side=entry.side, qty=entry.qty, price=entry.price, instrument=book.instrument,
-        fee=booking.fee_value if booking.fee is not None else ZERO, slippage=slip, order_id=entry.order_id,
-        fill_id=entry.fill_id, trade_id=change.trade_id, trace_id=entry.trace_id, bar_id=place.bar_id,
-        venue=entry.venue, account=entry.account, strategy=entry.strategy,
+        ts_ns=done.now, symbol=entry.symbol, side=entry.side, qty=entry.qty, price=entry.price,
+        instrument=book.instrument, fee=booking.fee_value if booking.fee is not None else ZERO, slippage=slip,
+        order_id=entry.order_id, fill_id=entry.fill_id, trade_id=change.trade_id, trace_id=entry.trace_id,
+        bar_id=done.place.bar_id, venue=entry.venue, account=entry.account, strategy=entry.strategy,
     )  # fmt: skip
 
 

@@ -105,11 +105,13 @@ class MoneyNouns:
     @property
     def trades(self) -> TradeTracker:
         """Open and closed round trips."""
+        self._money.tail.settle()
         return self._money.trades
 
     @property
     def slippage(self) -> SlippageTracker:
         """Decision prices, and what became of them."""
+        self._money.tail.settle()
         return self._money.slippage
 
     @property
@@ -150,12 +152,11 @@ class MoneyNouns:
 @exact
 def _positions(money: Money) -> list[Position]:
     account, found = money.account, []
-    ages = {trade.trade_id: trade for trade in money.trades.ages()}
+    now = account.wall()
     with account.lock:
         for key, book in account.valuation.open_books():
             mark = account.valuation.mark(key, book)
             trip = book.trade
-            age = None if trip is None else ages.get(trip.trade_id)
             found.append(
                 Position(
                     symbol=key[2], qty=book.inventory, avg_px=book.avg_price, mark=mark,
@@ -163,8 +164,7 @@ def _positions(money: Money) -> list[Position]:
                     unrealized_pnl=None if mark is None else book.unrealized(mark),
                     currency=account.valuation.settles(book), side="long" if book.inventory > 0 else "short",
                     account=key[0], venue=key[1], position_side=key[3], trade_id=None if trip is None else trip.trade_id,
-                    opened=None if trip is None else trip.opened_ts, age_s=None if age is None else age.age_s,
+                    opened=None if trip is None else trip.opened_ts, age_s=None if trip is None else max(now - epoch_ns(trip.opened_ts), 0) / 1e9,
                 )
             )  # fmt: skip
     return found
-

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botobs.accounting.entries import moment, name
 from botobs.accounting.numbers import divide, number
+from botobs.money.tail import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from botobs.accounting.account import Account
     from botobs.faults import Faults
+    from botobs.money.tail import Tail
     from botobs.trackers.trades import TradeTracker
 
 __all__ = ["Prices"]
@@ -28,6 +30,7 @@ class Prices:
     Args:
         account: Whose positions they value.
         trades: Whose excursions they are.
+        tail: Has done what follows from a price.
         moved: Called when the account's worth has changed, on the caller's thread.
         faults: Counts what is no price.
         wall: Tells the time.
@@ -42,12 +45,14 @@ class Prices:
         trades: TradeTracker,
         *,
         moved: Callable[[], object],
+        tail: Tail,
         faults: Faults,
         wall: Callable[[], int],
     ) -> None:
         self._account = account
         self._trades = trades
         self._moved = moved
+        self._tail = tail
         self._faults = faults
         self._wall = wall
         self._told: dict[tuple[str | None, str], str] = {}  # when the exchange said the newest mark was
@@ -67,6 +72,7 @@ class Prices:
             and (venue is None or type(venue) is str)
             and 0.0 < price < math.inf
             and not account.valuation.holds(symbol)
+            and not self._trades.watches(symbol)
         ):
             account.marks.note(venue, symbol, price)  # read when it is needed
             return
@@ -79,10 +85,13 @@ class Prices:
         if named is None or found is None:
             self._unusable(f"mark of {symbol!r:.60}: no price")
             return
-        if ts is not None and not self._newer(where, named, ts):
+        when = None if ts is None else self._time(ts)
+        if when is not None and not self._newer(where, named, when):
             return
-        if self._account.mark(named, found, where):
-            self._trades.price(named, found, self._wall(), where)
+        moved = self._account.mark(named, found, where)
+        if moved or self._trades.watches(named):
+            self._tail.put(Work(self._trades.price, (named, found, when, where)))
+        if moved:
             self._moved()
 
     def bar(self, symbol: Any, open_: Any, high: Any, low: Any, close: Any, volume: Any, ts: Any) -> None:
@@ -93,16 +102,19 @@ class Prices:
             self._unusable(f"bar of {symbol!r:.60}: not four prices")
             return
         when = None if ts is None else moment("ts", ts)
-        self._trades.bar(named, *values, volume, when)
+        self._tail.put(Work(self._trades.bar, (named, *values, volume, when)))
         self.mark(named, close, None, None, None, ts)
 
-    def _newer(self, venue: str | None, symbol: str, ts: Any) -> bool:
-        """Whether the exchange made this mark after the newest one that it dated."""
+    def _time(self, ts: Any) -> str | None:
+        """When the exchange made the mark; `None`: it said nothing that tells."""
         try:
-            when = moment("ts", ts)
+            return moment("ts", ts)
         except ValueError as error:
             self._unusable(str(error))
-            return True
+            return None
+
+    def _newer(self, venue: str | None, symbol: str, when: str) -> bool:
+        """Whether the exchange made this mark after the newest one that it dated."""
         key = (venue, symbol)
         with self._lock:
             if when < self._told.get(key, ""):

@@ -29,6 +29,7 @@ from botobs.events import (
 )
 from botobs.money.desk import Desk, Place
 from botobs.money.prices import Prices
+from botobs.money.tail import Tail
 from botobs.trackers.life import Place as Held
 from botobs.trackers.misspelt import misspelt
 from botobs.trackers.orders import Orders
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from botobs.events import Event
     from botobs.faults import Faults
     from botobs.money.report import FillReport
+    from botobs.money.tail import Work
     from botobs.streams.disk import Disk
     from botobs.trackers.order import Order
 
@@ -109,11 +111,14 @@ class Money:
         )
         self.samples = Samples(None if history is None else lambda start, end: history.read("equity_curve", start, end))
         self._sampler = CurveSampler(self.account.curve.calendar)
+        self.tail = Tail(faults, inline=settings.mode == "backtest")
         self.desk = Desk(
             self.account, self.orders, self.slippage, self.trades, publish=publish, set_aside=set_aside, faults=faults,
-            wall=clock.time_ns, moved=self.moved,
+            wall=clock.time_ns, moved=self.moved, tail=self.tail,
         )  # fmt: skip
-        self.prices = Prices(self.account, self.trades, moved=self.moved, faults=faults, wall=clock.time_ns)
+        self.prices = Prices(
+            self.account, self.trades, moved=self.moved, tail=self.tail, faults=faults, wall=clock.time_ns
+        )
         self._checkpoint: Checkpoint | None = None
         self._saved_ns = self._aged_ns = self._kept_ns = 0
         self._backtest = settings.mode == "backtest"  # nobody calls now and then: time passes when the bot's clock does
@@ -126,9 +131,11 @@ class Money:
         extra = restore(self.account, self._folder)
         for problem in self.trades.restore(extra.get("trades") or {}):
             self._faults.say("trades", "restore", problem)
-        for key, book in self.account.books.items():
-            if book.trade is not None and not key[4]:
-                self.trades.adopt(Held(key[2], key[1], key[0], key[3]), book.trade)
+        self.trades.agree({
+            Held(key[2], key[1], key[0], key[3]): book.trade
+            for key, book in self.account.books.items()
+            if book.trade is not None and not key[4]
+        })
         if self._history is not None:
             with contextlib.suppress(OSError):
                 self.orders.restore(self._history.latest("execution", _ORDERS_BACK))
@@ -212,7 +219,9 @@ class Money:
         named = name(symbol)
         multiplier, dust = number(told["multiplier"]), number(told["dust"])
         if named is None or multiplier <= 0 or dust < 0:
-            self._faults.say("instrument", "wrong", f"instrument {symbol!r:.60}: a symbol, a multiplier above 0, a dust")
+            self._faults.say(
+                "instrument", "wrong", f"instrument {symbol!r:.60}: a symbol, a multiplier above 0, a dust"
+            )
             return
         found = guess(
             named, multiplier=Decimal(1) if multiplier == 1 else multiplier, inverse=bool(told["inverse"]),
@@ -232,12 +241,12 @@ class Money:
         """A time without a timezone is taken as UTC; said once a minute."""
         self._faults.say(verb, "naive", f"{verb}: a datetime without a timezone is taken as UTC")
 
-    def later(self, report: FillReport, work: Any) -> Future[FillReport]:
+    def later(self, work: Work) -> Future[FillReport]:
         """Finish a fill on a thread that may wait for the disk."""
         with self._making:
             if self._waiters is None:
                 self._waiters = ThreadPoolExecutor(1, thread_name_prefix="botobs-afill")
-            return self._waiters.submit(self.desk.filled, report, work)
+            return self._waiters.submit(self.desk.filled, work)
 
     def totals(self, window: Any = "all", *, kinds: Collection[str] | None = None) -> Totals:
         """What a window came to."""
@@ -318,6 +327,7 @@ class Money:
     def flush(self, deadline: float) -> bool:
         """Write what waits."""
         done = self.ledger.flush(deadline)
+        self.tail.settle()
         self._tell()
         return done
 
@@ -327,6 +337,7 @@ class Money:
             waiters, self._waiters = self._waiters, None
         if waiters is not None:
             waiters.shutdown(wait=True)
+        self.tail.settle()
         self.save(last=True)
         done = self.ledger.close(deadline)
         self._tell()
@@ -335,6 +346,7 @@ class Money:
     def abandon(self) -> None:
         """In a forked child: forget everything."""
         self.ledger.abandon()
+        self.tail.abandon()
         self.trades.abandon()
         self.orders.abandon()
         self.rejections.abandon()

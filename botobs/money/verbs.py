@@ -200,8 +200,8 @@ class MoneyVerbs:
                 more = money.context("fill", more, said)
             report, work = money.desk.book_fill(order_id, said, self._place(keep=True), more)
             if work is None:
-                return report
-            waiting = money.later(report, work)
+                return report or _OVER
+            waiting = money.later(work)
         except Exception as error:
             return self._broken("fill", {"order_id": order_id, **said, **more}, error)
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded already

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,6 +13,7 @@ from botobs.performance.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from decimal import Decimal
 
     from botobs.accounting.statistics import Outcome
     from botobs.performance.closed import Closed
@@ -82,8 +82,7 @@ class Figures:
         """The inverse of `packed`."""
         found = cls()
         found.start, found.end, state = orjson.loads(packed)
-        for name, value in state.items():  # sums have more digits than `of_state` takes from strangers
-            setattr(found.stats, name, Decimal(value) if isinstance(value, str) else value)
+        found.stats = RunningStats.of_state(state)
         return found
 
     def summary(
@@ -113,6 +112,8 @@ class Figures:
             ratios[name], counts[name] = figure.value, figure.n
             if figure.reason is not None:
                 why[name] = figure.reason
+        if "expectancy" in why:
+            why["average"] = why["expectancy"]
         sharpe = stats.sharpe
         counts["sharpe"] = sharpe.n
         if sharpe.reason is not None:

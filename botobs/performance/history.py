@@ -28,6 +28,7 @@ __all__ = ["KEEP", "OTHER", "Applied", "Group", "History", "Span"]
 KEEP = 2_048
 OTHER = "other"  # the strategies beyond the limit, together
 MOST_STRATEGIES = 64
+LEAST_HEARD = 4_096  # more than the records that are read again after a restart
 _MOST_REVISED = 10_000
 _MOST_SESSIONS = {"day": 1_500, "week": 520, "month": 600}
 
@@ -162,7 +163,7 @@ class History:
         name = trade.trade_id
         self.heard[name] = max(trade.revision, self.heard.get(name, 0))
         self.heard.move_to_end(name)
-        if len(self.heard) > 2 * self.keep:
+        if len(self.heard) > max(2 * self.keep, LEAST_HEARD):
             self.heard.popitem(last=False)
         if trade.revision > 1:
             self.revised[name] = trade.revision, trade.undone

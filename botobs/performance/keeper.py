@@ -234,7 +234,8 @@ class Keeper:
             meanwhile, self._meanwhile = self._meanwhile or [], None
             undone = sum(trade.undone for trade in (*late.values(), *meanwhile))
             if not forget and found.count(None) + undone < self.history.count(None):
-                self._faults.dropped("performance", len(late))
+                if late:
+                    self._faults.dropped("performance", len(late))
                 self._faults.say(
                     "performance",
                     "rebuild",

@@ -154,7 +154,7 @@ def _summary(row: object, where: str) -> Summary | None:
     try:
         if isinstance(row, dict):
             return Summary.of_dict(row)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
         pass
     if row is not None or where != "latest.json":
         logger.warning("botobs: %s is damaged and left out", where)

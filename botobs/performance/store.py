@@ -74,8 +74,8 @@ class Folder:
         # not synced as `atomic_write` does, for each costs milliseconds: what a machine's crash takes can be made again
         draft = path.with_name(f".{os.urandom(8).hex()}.tmp")
         try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                file.write(data)
+            draft.touch(0o600, exist_ok=False)
+            draft.write_bytes(data)
             draft.replace(path)
         except BaseException:
             draft.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from botobs.trackers.comparison import Key
 
-__all__ = ["Slippage", "SlippageRow", "SlippageTracker"]
+__all__ = ["Slippage", "SlippageRow", "SlippageTracker", "slipped"]
 
 _MOST = 1e300
 _ONE = Instrument("").multiplier
@@ -263,6 +263,14 @@ class SlippageTracker:
         if settle in self._dollars:
             settle = "USD"
         return (order.symbol or instrument.symbol or None, side, order.order_type, order.venue, order.strategy, settle)
+
+
+@exact
+def slipped(
+    order: Order, instrument: Instrument, price: Decimal, qty: Decimal, side: str
+) -> tuple[float, Decimal, Decimal] | None:
+    """Slippage of a fill in bps and in money, for an answer; it counts in no statistic."""
+    return _slipped(order, instrument, price, qty, 1 if side == "buy" else -1)
 
 
 def _slipped(

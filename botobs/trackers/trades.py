@@ -170,6 +170,10 @@ class TradeTracker:
             for place, trip in trades.items():
                 self.adopt(place, trip)
 
+    def watches(self, symbol: str) -> bool:
+        """Whether prices of `symbol` matter to an open trade, one told by hand too."""
+        return symbol in self._watched
+
     def price(
         self, symbol: str, price: Any, ts: str | int | None = None, venue: str | None = None, bar_id: Any = None
     ) -> None:
@@ -350,17 +354,15 @@ class TradeTracker:
             events.append(self._opened(life, rest))
         return events
 
-    def _begin(  # noqa: PLR0917
-        self, trade_id: str, place: Place, note: Note, way: int, when: int, *, whole: bool
-    ) -> Life:
+    def _begin(self, trade_id: str, place: Place, note: Note, way: int, when: int, *, whole: bool) -> Life:
         """Follow a trade from this fill on; not `whole`: it was opened without our knowledge."""
-        life = self._life(trade_id, place, way, note.ts, note.context.bar_id if whole else None, when)
+        life = self._life(trade_id, place, way, note.ts, bar_id=note.context.bar_id if whole else None, ts_ns=when)
         life.whole = whole
         self._put(life)
         return life
 
     def _life(
-        self, trade_id: str, place: Place, sign: int, ts: str, bar_id: Any = None, ts_ns: int | None = None
+        self, trade_id: str, place: Place, sign: int, ts: str, *, bar_id: Any = None, ts_ns: int | None = None
     ) -> Life:
         life = Life(trade_id, place, sign, ts, Excursion(ts, place.venue, bar_id, ts_ns))
         known = self._bars.ranges.get(place.symbol)

@@ -162,6 +162,8 @@ def test_falls_stay_few_while_they_grow_deeper_from_ever_higher_peaks():
 def test_of_equal_lows_the_one_from_the_higher_peak_counts():
     parts = [Segment.of([D(10), D(8)]), Segment.of([D(20), D(8)])]
     assert Segment.joined(parts).falls == (Fall(D(20), D(8)),)
+    parts = [Segment.of([D(10), D(-5)]), Segment.of([D(20), D(-5)])]  # below zero it is the other way round
+    assert Segment.joined(parts).falls == (Fall(D(10), D(-5)),)
 
 
 def test_a_peak_above_zero_is_remembered_from_where_it_began():

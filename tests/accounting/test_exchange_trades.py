@@ -5,6 +5,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import os
 import tracemalloc
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from botobs.accounting.exchange import Bad, ExchangeFill, parse_mapping, read_tr
 from botobs.errors import BotobsError
 
 D = Decimal
+MORE = int(os.environ.get("SOAK_FACTOR", "1"))  # `make soak` asks for more examples
 
 
 def read(text, **options):
@@ -49,7 +51,13 @@ def test_the_named_columns():
     assert (fill.ts, fill.symbol, fill.side, fill.qty, fill.price) == (
         "2026-01-02T03:04:05.123456Z", "BTC/USDT", "buy", D("0.5"), D("100.25"),
     )  # fmt: skip
-    assert (fill.fee, fill.fee_asset, fill.order_id, fill.fill_id, fill.role) == (D("0.05"), "USDT", "o1", "f1", "maker")
+    assert (fill.fee, fill.fee_asset, fill.order_id, fill.fill_id, fill.role) == (
+        D("0.05"),
+        "USDT",
+        "o1",
+        "f1",
+        "maker",
+    )
     assert fill.line == 2
 
 
@@ -194,7 +202,9 @@ def test_times(cell, ts):
     assert one(HEAD + f"{cell},BTC/USDT,buy,1,1,,,,,\n").ts == ts
 
 
-@pytest.mark.parametrize("cell", ["", "never", "45292.5", "03/04/2026 10:00", "2026-13-01", "1e400", "-5", "2026-01-02T25:00:00Z"])
+@pytest.mark.parametrize(
+    "cell", ["", "never", "45292.5", "03/04/2026 10:00", "2026-13-01", "1e400", "-5", "2026-01-02T25:00:00Z"]
+)
 def test_times_that_are_none(cell):
     assert "ts" in bad(HEAD + f"{cell},BTC/USDT,buy,1,1,,,,,\n").reason
 
@@ -204,16 +214,29 @@ def test_timezones():
     assert one("Time,Symbol,Side,Qty,Price\n" + row, timezone="Europe/Berlin").ts.startswith("2026-07-02T01:04:05")
     assert one("Time(UTC+8),Symbol,Side,Qty,Price\n" + row).ts.startswith("2026-07-01T19:04:05")
     assert one("Date_UTC,Symbol,Side,Qty,Price\n" + row, timezone="Europe/Berlin").ts.startswith("2026-07-02T03:04:05")
-    assert one("Date,Time,Symbol,Side,Qty,Price\n2026-07-02,03:04:05,BTC/USDT,buy,1,1\n").ts.startswith("2026-07-02T03:04:05")
-    assert one("Time,Symbol,Side,Qty,Price\n03/04/2026 10:00,A/B,buy,1,1\n", day_first=True).ts.startswith("2026-04-03T10")
-    assert one("Time,Symbol,Side,Qty,Price\n03/04/2026 10:00,A/B,buy,1,1\n", day_first=False).ts.startswith("2026-03-04T10")
+    assert one("Date,Time,Symbol,Side,Qty,Price\n2026-07-02,03:04:05,BTC/USDT,buy,1,1\n").ts.startswith(
+        "2026-07-02T03:04:05"
+    )
+    assert one("Time,Symbol,Side,Qty,Price\n03/04/2026 10:00,A/B,buy,1,1\n", day_first=True).ts.startswith(
+        "2026-04-03T10"
+    )
+    assert one("Time,Symbol,Side,Qty,Price\n03/04/2026 10:00,A/B,buy,1,1\n", day_first=False).ts.startswith(
+        "2026-03-04T10"
+    )
     with pytest.raises(BotobsError, match="timezone"):
         read(HEAD + ROW, timezone="Mars/Olympus")
 
 
 @pytest.mark.parametrize(
     ("said", "side"),
-    [("BUY", "buy"), ("Market Sell", "sell"), ("close short", "buy"), ("Open Short", "sell"), ("bid", "buy"), ("SOLD", "sell")],
+    [
+        ("BUY", "buy"),
+        ("Market Sell", "sell"),
+        ("close short", "buy"),
+        ("Open Short", "sell"),
+        ("bid", "buy"),
+        ("SOLD", "sell"),
+    ],
 )
 def test_sides(said, side):
     assert one(HEAD + f"1767323045,BTC/USDT,{said},1,1,,,,,\n").side == side
@@ -225,7 +248,9 @@ def test_sides_that_are_none(said):
 
 
 def test_dialects():
-    semicolon = HEAD.replace(",", ";") + ROW.replace(",", ";").replace("100.25", "100,25").replace("0.5", "0,5").replace("0.05", "0,05")
+    semicolon = HEAD.replace(",", ";") + ROW.replace(",", ";").replace("100.25", "100,25").replace(
+        "0.5", "0,5"
+    ).replace("0.05", "0,05")
     variants = [
         HEAD.replace(",", "\t") + ROW.replace(",", "\t"),
         semicolon,
@@ -240,7 +265,11 @@ def test_dialects():
     for text in variants:
         fill = next(each for each in read(text) if isinstance(each, ExchangeFill))
         assert (fill.qty, fill.price, fill.fill_id) == (D("0.5"), D("100.25"), "f1"), text
-    for packed in (gzip.compress((HEAD + ROW).encode()), (HEAD + ROW).encode("utf-16"), (HEAD + ROW).encode("utf-8-sig")):
+    for packed in (
+        gzip.compress((HEAD + ROW).encode()),
+        (HEAD + ROW).encode("utf-16"),
+        (HEAD + ROW).encode("utf-8-sig"),
+    ):
         (fill,) = read_trades(io.BytesIO(packed))
         assert fill.fill_id == "f1"
 
@@ -300,7 +329,13 @@ def test_what_is_no_file(tmp_path):
     for wrong in (tmp_path, tmp_path / "none", None, 5, "a\0b"):
         with pytest.raises(BotobsError):
             read_trades(wrong)
-    for options in ({"format": "xml"}, {"decimal": ";"}, {"fee_sign": 2}, {"mapping": {"price": "Nowhere"}}, {"mapping": "prize=x"}):
+    for options in (
+        {"format": "xml"},
+        {"decimal": ";"},
+        {"fee_sign": 2},
+        {"mapping": {"price": "Nowhere"}},
+        {"mapping": "prize=x"},
+    ):
         with pytest.raises(BotobsError):
             read(HEAD + ROW, **options)
 
@@ -317,37 +352,55 @@ def test_mapping():
     trades = read_trades(io.StringIO(text), mapping=mapping)
     assert trades.columns["ts"] == ("Zeit",)
     trades.close()
-    assert one("ts,side,qty,price\n1767323045,buy,1,1\n", symbol="BTC/USDT", venue="v", account="a").symbol == "BTC/USDT"
+    assert (
+        one("ts,side,qty,price\n1767323045,buy,1,1\n", symbol="BTC/USDT", venue="v", account="a").symbol == "BTC/USDT"
+    )
 
 
 def test_parse_mapping():
     assert parse_mapping(["ts=Time,qty=Executed", "side = B/S"]) == {"ts": "Time", "qty": "Executed", "side": "B/S"}
     assert parse_mapping(None) == {}
-    for wrong, says in (("qyt=x", "did you mean qty"), ("ts", "no column"), ("ts=", "no column"), ("ts=a,ts=b", "twice"), ("size=x", "qty")):
+    for wrong, says in (
+        ("qyt=x", "did you mean qty"),
+        ("ts", "no column"),
+        ("ts=", "no column"),
+        ("ts=a,ts=b", "twice"),
+        ("size=x", "qty"),
+    ):
         with pytest.raises(BotobsError, match=says):
             parse_mapping(wrong)
 
 
 def test_a_large_statement_is_streamed(tmp_path):
-    row, trade = ROW, json.dumps(UNIFIED)
-    files = {"csv": HEAD + row * 30_000, "jsonl": (trade + "\n") * 20_000, "json": "[" + ",\n".join([trade] * 20_000) + "]"}
+    trade = json.dumps(UNIFIED)
+    files = {
+        "csv": HEAD + ROW * 40_000,
+        "jsonl": (trade + "\n") * 10_000,
+        "json": "[" + ",\n".join([trade] * 10_000) + "]",
+    }
     for form, text in files.items():
         path = tmp_path / f"s.{form}"
         path.write_text(text)
-        del text
-        tracemalloc.start()
         with read_trades(path) as trades:
             assert trades.format == form
-            assert trades.size == path.stat().st_size
-            count = sum(isinstance(each, ExchangeFill) for each in trades)
+            assert trades.size == path.stat().st_size == len(text)
+            for _ in range(100):
+                next(trades)
+            assert trades.position < 600_000  # of 3 MB: no more than a few buffers
+            held = [next(trades) for _ in range(3_000)]
+            del held
+            tracemalloc.start()
+            for _ in range(1_500):
+                next(trades)
+            assert tracemalloc.get_traced_memory()[1] < 1_500_000
+            tracemalloc.stop()
+            assert 4_600 + sum(isinstance(each, ExchangeFill) for each in trades) in (10_000, 40_000)
             assert trades.position == trades.size
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert count in (20_000, 30_000)
-        assert peak < 4_000_000
 
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp", "Cf"]), min_size=1, max_size=12)
+names = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp", "Cf"]), min_size=1, max_size=12
+)
 ids = st.none() | names.filter(lambda s: s == s.strip() and s.lower() not in ("-", "--", "—", "na", "n/a", "nan", "nil", "null", "none", "undefined"))  # fmt: skip
 amounts = st.decimals(min_value=D("1e-20"), max_value=D("1e20"), allow_nan=False, places=None).filter(lambda d: d > 0)
 
@@ -374,7 +427,7 @@ def same(fill):
     return values
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * MORE, deadline=None)
 @given(st.lists(fills(), min_size=1, max_size=5))
 def test_round_trip(given_):
     rows = [{name: getattr(fill, name) for name in FIELDS} for fill in given_]
@@ -394,11 +447,30 @@ def test_round_trip(given_):
 
 
 hostile = st.text(max_size=30) | st.sampled_from(
-    ["=1+1", "\0", '"', "'", "1" * 400, "1e99", "nan", "-", "\ud800", "９", "٣", "1_000", "1,2.3,4", "$", "((5))", "--5", ";;", "\r"]
+    [
+        "=1+1",
+        "\0",
+        '"',
+        "'",
+        "1" * 400,
+        "1e99",
+        "nan",
+        "-",
+        "\ud800",
+        "９",
+        "٣",
+        "1_000",
+        "1,2.3,4",
+        "$",
+        "((5))",
+        "--5",
+        ";;",
+        "\r",
+    ]
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * MORE, deadline=None)
 @given(st.lists(st.lists(hostile, min_size=1, max_size=11), max_size=6), st.booleans())
 def test_hostile_cells_never_raise(rows, quoted):
     out = io.StringIO()
@@ -411,7 +483,7 @@ def test_hostile_cells_never_raise(rows, quoted):
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | hostile, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from([*UNIFIED, "cost", "currency", "fees"]) | st.text(max_size=3), v, max_size=5), max_leaves=12)  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * MORE, deadline=None)
 @given(st.dictionaries(st.sampled_from([*UNIFIED, "fees"]), values), st.text(max_size=40))
 def test_hostile_json_never_raises(changes, junk):
     trade = json.dumps({**UNIFIED, **changes})
@@ -420,7 +492,7 @@ def test_hostile_json_never_raises(changes, junk):
             assert isinstance(each, ExchangeFill | Bad)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100 * MORE, deadline=None)
 @given(st.binary(max_size=300))
 def test_hostile_files(content):
     try:
@@ -441,4 +513,6 @@ def test_a_generator_left_alone_closes_its_file(tmp_path):
 
 
 def test_a_moment_of_a_zone_object():
-    assert one("ts,symbol,side,qty,price\n2026-01-02 03:04:05,A/B,buy,1,1\n", timezone=dt.timezone(dt.timedelta(hours=1))).ts.startswith("2026-01-02T02")
+    assert one(
+        "ts,symbol,side,qty,price\n2026-01-02 03:04:05,A/B,buy,1,1\n", timezone=dt.timezone(dt.timedelta(hours=1))
+    ).ts.startswith("2026-01-02T02")

@@ -3,6 +3,7 @@
 import decimal
 import json
 import math
+import os
 import random
 import threading
 from decimal import Decimal as D
@@ -638,6 +639,8 @@ def test_by_hand_in_several_steps():
     told = []
     trades = TradeTracker(publish=told.append)
     trade_id = trades.open_trade("BTC", {"ts": at(0), "px": 100, "qty": 1, "side": "buy"})
+    assert trades.watches("BTC")
+    assert not trades.watches("ETH")
     assert trades.open_trade("BTC", {"ts": at(1), "px": 102, "qty": 1, "side": "buy"}) == trade_id
     assert trades.open[0].entry_px == D(101)
     assert trades.open_trade("BTC", {"ts": at(2), "px": 102, "qty": 1, "side": "sell"}) is None
@@ -746,3 +749,24 @@ def test_prices_from_many_threads_while_trades_come_and_go():
         thread.join(10)
     assert failed == []
     assert len(hands.records()) == 100
+
+
+def test_a_forked_child_can_use_it_though_another_thread_held_its_locks():
+    trades = TradeTracker()
+    trades.open_trade("BTC", HAND_ENTRY)
+    children = []
+
+    def fork():
+        child = os.fork()
+        if child == 0:
+            trades.abandon()
+            closed = trades.close_trade("BTC", {"ts": at(5), "px": 101})
+            os._exit(0 if closed is not None and trades.open == [] else 1)
+        children.append(child)
+
+    with trades._lock, trades._hand.lock:
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join(10)
+    assert os.waitpid(children[0], 0)[1] == 0
+    assert len(trades.open) == 1

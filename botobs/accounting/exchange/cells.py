@@ -84,7 +84,7 @@ def decimal_mark(cells: Iterable[str]) -> str:
 
 
 def _evidence(cell: str) -> str | None:
-    core = _CORE.search(cell)
+    core = _CORE.search(cell.replace("\u00a0", " ").replace("\u202f", " "))
     shown = core[0].rstrip("'\u2019 .,") if core is not None else ""
     points, commas = shown.count("."), shown.count(",")
     if points and commas:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import bisect
-import datetime as dt
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from botobs.accounting.entries import Refused, moment
-from botobs.accounting.exchange.comparison import Comparison, Difference, Entry, FieldDifference, Row
+from botobs.accounting.exchange.balance import best, rows_of, shifted, shown, within
+from botobs.accounting.exchange.comparison import Comparison, Difference, Entry, FieldDifference
 from botobs.accounting.exchange.effects import Effect, Sums, add, difference, effect, fees_of
 from botobs.accounting.exchange.markets import market
 from botobs.accounting.exchange.ours import Waiting, fill_of, instrument_of, line_of
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from botobs.accounting.exchange.fills import Bad, ExchangeFill
 
 __all__ = ["compare"]
-
-_TOTALS = ("volume", "quantity", "fees", "cash", "pnl")
 
 
 @exact
@@ -136,8 +134,9 @@ class _Comparing:
         self._marks = dict(statement.last)
         self._ours: Sums = defaultdict(lambda: ZERO)
         self._rounded: dict[int, tuple[ExchangeFill, Effect]] = {}  # by our seq
-        self._early = _shifted(found.start, -time_tolerance)
-        self._late = _shifted(found.end, time_tolerance)
+        self._left_out: Counter[str] = Counter()
+        self._early = shifted(found.start, -time_tolerance)
+        self._late = shifted(found.end, time_tolerance)
 
     # our side, line by line
 
@@ -152,7 +151,7 @@ class _Comparing:
                 self._void(line)
             elif kind == "fill" and line.get("kind", "live") in kinds:
                 self._fill(line, fill_of(line, seq))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
             self._found.unreadable.append(seq)
 
     def _fill(self, line: Mapping[str, Any], fill: ExchangeFill) -> None:
@@ -161,7 +160,7 @@ class _Comparing:
         if void is not None:
             self._note_void(name, fill.fill_id, void)
             return
-        if not self._concerned(name, fill):
+        if not self._concerned(fill) or self._unnamed(name, fill):
             return
         if name not in self._instruments:
             self._instruments[name] = instrument_of(line)
@@ -172,7 +171,14 @@ class _Comparing:
         elif self._whole or (name in self._named and self._near(fill.ts)):
             self._pending[fill.line] = name, fill
 
-    def _concerned(self, name: str, fill: ExchangeFill) -> bool:
+    def _unnamed(self, name: str, fill: ExchangeFill) -> bool:
+        """Whether a fill is of a market that the statement leaves out, in the time it covers."""
+        if self._whole or name in self._named or self._only is not None or not self._covered(fill.ts):
+            return False
+        self._left_out[name] += 1
+        return True
+
+    def _concerned(self, fill: ExchangeFill) -> bool:
         venue, account = (fill.venue or "").casefold(), (fill.account or "").casefold()
         if (self.venue and venue and venue != self.venue) or (self.account and account and account != self.account):
             return False
@@ -183,7 +189,7 @@ class _Comparing:
         told = self._statement
         if venue and told.venues is not None and venue not in told.venues:
             return False
-        return name in self._named and not (account and told.accounts is not None and account not in told.accounts)
+        return not (account and told.accounts is not None and account not in told.accounts)
 
     def _near(self, ts: str) -> bool:
         return (self._early is None or ts >= self._early) and (self._late is None or ts <= self._late)
@@ -220,7 +226,7 @@ class _Comparing:
         rows = self._statement.fills
         free = self._statement.free_with_id(name, fill)
         same = [at for at in free if rows[at].order_id == fill.order_id and fill.order_id is not None]
-        return _best(fill, same or [at for at in free if None in (rows[at].order_id, fill.order_id)], rows)
+        return best(fill, same or [at for at in free if None in (rows[at].order_id, fill.order_id)], rows)
 
     def settle(self) -> None:
         """Match what had to wait, and draw the balance."""
@@ -262,7 +268,7 @@ class _Comparing:
 
     def _nearest(self, fill: ExchangeFill, group: list[tuple[str, int]]) -> int | None:
         """The earliest row near enough in time: taken in turn, that leaves the fewest without a partner."""
-        early, late = _shifted(fill.ts, -self._time_tolerance), _shifted(fill.ts, self._time_tolerance)
+        early, late = shifted(fill.ts, -self._time_tolerance), shifted(fill.ts, self._time_tolerance)
         at = bisect.bisect_left(group, (early or "", FREE))
         while at < len(group) and (late is None or group[at][0] <= late):
             row = self._statement.fills[group[at][1]]
@@ -341,7 +347,7 @@ class _Comparing:
         ]
         if fill.side != row.side:
             out.insert(0, FieldDifference(field="side", ours=fill.side, theirs=row.side))
-        if not _within(fill.ts, row.ts, self._time_tolerance):
+        if not within(fill.ts, row.ts, self._time_tolerance):
             out.append(FieldDifference(field="time", ours=fill.ts, theirs=row.ts))
         if row.fee is None or (fill.fee == row.fee and fill.fee_asset == row.fee_asset and not row.extra_fees):
             return out, False
@@ -354,7 +360,7 @@ class _Comparing:
         if mine.keys() != their.keys() and mine and their:
             out.append(FieldDifference(field="fee_asset", ours=", ".join(mine), theirs=", ".join(their)))
         if sorted(mine.values()) != sorted(their.values()):
-            out.append(FieldDifference(field="fee", ours=_shown(mine), theirs=_shown(their)))
+            out.append(FieldDifference(field="fee", ours=shown(mine), theirs=shown(their)))
         return out, False
 
     def _balance(self) -> None:
@@ -384,7 +390,7 @@ class _Comparing:
         found.theirs = len(statement.fills)
         found.matched = found.theirs - len(found.missing) - len(found.differing)
         found.ours = found.matched + len(found.differing) + len(found.extra)
-        found.rows.extend(_rows(self._ours, theirs, causes))
+        found.rows.extend(rows_of(self._ours, theirs, causes))
         self._explain_ways()
 
     def _explain_ways(self) -> None:
@@ -397,57 +403,13 @@ class _Comparing:
             silent = sum(row.fee is None for row in self._statement.fills)
             if silent:
                 notes.append(f"of {silent} fills the statement does not tell the fee; those fees are not compared")
+        if self._left_out:
+            names = ", ".join(sorted(self._left_out)[:20])
+            notes.append(
+                f"not compared: {self._left_out.total()} fills of markets the statement does not name: {names}"
+            )
         if self._ids and found.missing and found.extra and not found.matched and not found.differing:
             notes.append("no id of the ledger is in the statement; ids=False matches by quantity, price and time")
         late = sum(any(field.field == "time" for field in each.fields) for each in found.differing)
         if late > 3 and late > found.matched:
             notes.append("most times differ: is the statement in another timezone? timezone= says which")
-
-
-def _best(fill: ExchangeFill, candidates: list[int], rows: list[ExchangeFill]) -> int | None:
-    """The candidate most like the fill; one of the other side only if it is of the same order."""
-    if not candidates:
-        return None
-    likely = max(
-        candidates, key=lambda at: (rows[at].side == fill.side, rows[at].qty == fill.qty, rows[at].price == fill.price)
-    )  # fmt: skip
-    row = rows[likely]
-    return likely if row.side == fill.side or row.order_id == fill.order_id or len(candidates) == 1 else None
-
-
-def _rows(ours: Sums, theirs: Sums, causes: Mapping[str, Sums]) -> list[Row]:
-    out = []
-    for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (_TOTALS.index(key[0]), key[1])):
-        mine, their = ours.get(key, ZERO), theirs.get(key, ZERO)
-        explained = {cause: sums[key] for cause, sums in causes.items() if sums.get(key)}
-        unexplained = mine - their - sum(explained.values(), ZERO)
-        row = Row(
-            name=key[0], of=key[1], ours=mine, theirs=their, difference=mine - their, explained=explained,
-            unexplained=unexplained,
-        )  # fmt: skip
-        out.append(row)
-    return out
-
-
-def _shown(fees: Mapping[str, Decimal]) -> str | None:
-    return " + ".join(f"{text(paid)} {name}" for name, paid in fees.items()) or "0"
-
-
-def _shifted(ts: str | None, seconds: float) -> str | None:
-    if ts is None:
-        return None
-    try:
-        moved = dt.datetime.fromisoformat(ts) + dt.timedelta(seconds=seconds)
-    except (ValueError, OverflowError):
-        return ts
-    return f"{moved:%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-def _within(a: str, b: str, seconds: float) -> bool:
-    if a == b:
-        return True
-    try:
-        apart = dt.datetime.fromisoformat(a) - dt.datetime.fromisoformat(b)
-    except ValueError:
-        return False
-    return abs(apart.total_seconds()) <= seconds

@@ -37,7 +37,7 @@ _NUMBERS = frozenset({
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # spreadsheets skip what does not print before they look for a formula; some read the wide signs as well
 _SKIPPED = r"[\s\x00-\x20\x7f-\xa0\xad\u200b-\u200f\u2028-\u202f\u2060-\u2064\u3000\ufeff\"']*"
-_FORMULA = re.compile(rf"(?:{_SKIPPED}[=+\-@|%\uff1d\uff0b\uff0d\uff20]|[\t\r\n\x00])", re.DOTALL)
+_FORMULA = re.compile(rf"(?:{_SKIPPED}[=+\-@|%\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n\x00])", re.DOTALL)
 _BATCH = 10_000
 _DIGITS, _SCALE = 38, 18  # what DuckDB and most others read as a decimal
 

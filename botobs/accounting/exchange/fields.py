@@ -145,6 +145,8 @@ def keys_of(names: Iterable[str], mapping: Mapping[str, str], *, strict: bool = 
             if keys:
                 # a time may stand in any of its columns; an empty quantity is not to be had from the one beside it
                 found[field] = keys if field == "ts" else keys[:1]
+    if "quotedelta" in plain and "size" in plain and "qty" not in mapping:
+        found["qty"] = (plain["size"],)  # our own ledger, where qty is a position's
     return found
 
 

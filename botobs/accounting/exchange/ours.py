@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Waiting", "fill_of", "instrument_of", "line_of"]
 
+_TEXTS = ("ts", "symbol", "fee_asset", "order_id", "fill_id", "role", "account", "venue")
+
 
 def line_of(given: Any) -> tuple[int, dict[str, Any] | None]:
     """A ledger line, however the ledger hands it out: a mapping, its bytes, or the pair of seq and bytes."""
@@ -41,13 +43,18 @@ def fill_of(line: Mapping[str, Any], seq: int) -> ExchangeFill:
     side = line["side"]
     if side not in ("buy", "sell"):
         raise ValueError("no side")
-    fee = line.get("fee")
+    for name in _TEXTS:
+        if not isinstance(line.get(name, ""), str):
+            raise ValueError(f"{name} is no text")  # noqa: TRY004  # a damaged line, not a mistake of a caller
+    fee, qty, price = line.get("fee"), number(line["size"]), number(line["price"])
+    if qty <= 0 or price <= 0:
+        raise ValueError("not above 0")
     return ExchangeFill(
         ts=line["ts"],
         symbol=line["symbol"],
         side=side,
-        qty=number(line["size"]),
-        price=number(line["price"]),
+        qty=qty,
+        price=price,
         fee=None if fee is None else number(fee),
         fee_asset=line.get("fee_asset"),
         order_id=line.get("order_id"),

@@ -67,6 +67,11 @@ class LiveFile:
         """Whether it can be written."""
         return self.fd != CLOSED
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a file, or it was there when it was opened."""
+        return self.fd_is_open or self.path.exists()
+
     def open(self, head: Head | None) -> None:
         """Open it, made if missing, with its torn end mended; `head` spares reading all of it for the time span.
 

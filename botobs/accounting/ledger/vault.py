@@ -90,7 +90,7 @@ class Vault:
         if head is not None and head.seq >= seq:
             seq, digest = head.seq, head.digest
         self.tail, self.shared.durable = (seq, digest), seq
-        if self.file.path.exists():
+        if self.file.is_there:
             self.ready()
 
     def ready(self) -> bool:
@@ -153,6 +153,7 @@ class Vault:
             if self._sync_written() < 0:
                 return None
             self.shared.durable = max(self.shared.durable, self.tail[0])
+            self.look_at = 0.0  # so that it is noticed should the next step be interrupted
             try:
                 target = self.file.put_away()
             except Exception as error:  # goes on in the same file

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from binascii import hexlify
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from botobs.accounting.ledger.reading import Part, Reader
 
 __all__ = ["Known", "Verification", "verify"]
+
+_LARGEST_LINE: Final = 16 << 20
 
 Known = tuple[int, bytes]  # the number and the hash of a line that somebody remembers
 
@@ -112,8 +115,12 @@ class _Walk:
                 if not self._lines(block):
                     return False
                 read += sum(map(len, block)) + len(block)
-            if read < size:
-                self._notes.append(f"{size - read} bytes at the end of {part.path} are no whole line as yet")
+            if read == size:
+                return True
+            rest = os.pread(fd, min(size - read, _LARGEST_LINE), read)
+            if is_sealed(rest):  # lacks nothing but its end, which the repair will give it
+                return self._lines([rest])
+            self._notes.append(f"{size - read} bytes at the end of {part.path} are no whole line as yet")
         return True
 
     def memory(self, pending: Sequence[bytes]) -> None:

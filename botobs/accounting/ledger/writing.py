@@ -157,7 +157,9 @@ class Writer:
             return None
         try:
             with self.lock:
-                if self._adding or not self._write_pending(vault) or not vault.ready() or not vault.file.first_seq:
+                if self._adding or not self._write_pending(vault) or not vault.file.is_there or not vault.ready():
+                    return None
+                if not vault.file.first_seq:
                     return None
                 self._smooth = False
                 return vault.rotate()
@@ -198,7 +200,7 @@ class Writer:
         if self._vault is not None:
             self._vault.abandon()
 
-    def _add(self, seq: int, fields: dict[str, Any]) -> Ticket:  # noqa: C901  # one straight path: calls cost
+    def _add(self, seq: int, fields: dict[str, Any]) -> Ticket:  # one straight path: calls cost
         if type(fields) is not dict or "seq" in fields or "hash" in fields:
             fields = _without_ours(fields)
         body = b'{"seq":%d,%b' % (seq, dumps(fields)[1:-1]) if fields else b'{"seq":%d' % seq
