@@ -22,13 +22,23 @@ from botobs.clock import SystemClock, adapt, rfc3339
 from botobs.config import Settings, load, seconds
 from botobs.datadir import DataDir
 from botobs.delivery import Delivery
-from botobs.events import Event, Recorded, RunEnded, RunStarted, TailRepaired, UncleanEnd
+from botobs.events import (
+    Event,
+    Recorded,
+    RunEnded,
+    RunStarted,
+    TailRepaired,
+    TradeClosed,
+    TradeOpened,
+    UncleanEnd,
+)
 from botobs.faults import Faults
 from botobs.money.nouns import LedgerNoun, MoneyNouns
 from botobs.money.room import Money
 from botobs.money.verbs import MoneyVerbs
 from botobs.overhead import Overhead
 from botobs.parts import Attached, Parts
+from botobs.performance import Performance, Targets
 from botobs.pipeline import Drainer
 from botobs.report import Report
 from botobs.sinks.endpoint import Endpoint
@@ -129,7 +139,7 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
         self.bus.subscribe(Event, self._records, immediate=True, _trusted=True)
         self._money = self._bank(parts, undo)
         self.ledger = LedgerNoun(self._money, self.fill)
-        chores = (self.bus.housekeep, self._overhead_now, self._now_and_then, self._money.housekeep)
+        chores = (self.bus.housekeep, self._overhead_now, self._now_and_then, self._money.housekeep, self.performance.chore)
         self._drainer = Drainer(self._delivery.jobs, chores, self.faults)
         self._beats = 0
         self._started = time.monotonic()
@@ -178,11 +188,37 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
             redact=lambda said: orjson.loads(self._redactor.line(said)),
             history=None if data_dir is None else StreamReader(data_dir),
             run_id=self.run_id,
+            gauge=self._metrics.instruments.set,
         )
         undo.callback(_undone, money.close)
         self._delivery.attach(money)
         self._delivery.also.append(money.tail.drain)
+        self.performance = self._judge()
+        undo.callback(_undone, self.performance.close)
+        self._delivery.attach(self.performance)
         return money
+
+    def _judge(self) -> Performance:
+        """How well the bot does, by strategy and by session."""
+        settings = self.settings
+        targets = Targets.parse(settings.tables.get("targets"), window=settings.performance_rolling_window)
+        for warning in targets.warnings:
+            self.faults.say("config", warning, warning)
+        performance = Performance(
+            self.data_dir,
+            timezone=settings.timezone,
+            clock=self._clock,
+            faults=self.faults,
+            rolling_window=settings.performance_rolling_window,
+            starting_equity=settings.starting_equity,
+            targets=targets,
+            publish=self.bus.publish,
+            bot=settings.bot,
+            background=settings.mode == "live",
+        )
+        for event in (TradeOpened, TradeClosed):
+            self.bus.subscribe(event, performance.on_event, immediate=True, _trusted=True)
+        return performance
 
     def _set_aside(self, record: dict[str, Any]) -> bool:
         """Write what cannot be booked; whether it is with the operating system."""

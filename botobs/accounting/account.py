@@ -6,6 +6,7 @@ run, of a cold composition and of a restart is the same because all of them end 
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import functools
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -163,6 +164,7 @@ class Account:
         )
         self.snapshots = Snapshots(snapshots, writing=writing)
         self.busy = False  # an entry is half booked
+        self._bulk: set[BookKey] | None = None  # the books in which much that is old is being booked
         self.forget()
 
     def forget(self) -> None:
@@ -336,7 +338,8 @@ class Account:
             book=book,
             waiting=not left,
             line=fields,
-            removed=left[0] if left else None, trade=None if book is None else book.trade,
+            removed=left[0] if left else None,
+            trade=None if book is None else book.trade,
         )
 
     def _remove(self, key: BookKey, seq: int) -> Change:
@@ -534,8 +537,42 @@ class Account:
             return still[0]
         return near[0][0] if len(near) == 1 else key
 
+    @contextlib.contextmanager
+    def bulk(self) -> Iterator[list[tuple[BookKey, Change]]]:
+        """Book much that may be old: books in which something comes too late are put right once, at the end.
+
+        Gives a list that then has what that changed about their trades.
+        """
+        changes: list[tuple[BookKey, Change]] = []
+        with self.lock:
+            began, self._bulk = self.applied, set()
+        try:
+            yield changes
+        finally:
+            with self.lock:
+                late, self._bulk = self._bulk, None
+                for key in late:
+                    changes.append((key, exact(self._put_right)(key, began)))
+                exact(self.valuation.rebuild)(self.books)
+
+    def _put_right(self, key: BookKey, began: int) -> Change:
+        entries, old = entries_of(self, key), self.books[key]
+        before: list[RoundTrip] = []
+        after: list[RoundTrip] = []
+        known = [entry for entry in entries if entry.seq <= began]
+        Book.rebuilt(old.instrument, old.cost_basis, known, position_side=key[3], trips=before)
+        book = Book.rebuilt(old.instrument, old.cost_basis, entries, position_side=key[3], trips=after)
+        self.books[key] = book
+        self.snapshots.touched.add(key)
+        closed, revised, undone = difference(before, after)
+        return Change(ZERO, book.inventory, ZERO, ZERO, ZERO, None, None, closed, True, revised, undone)
+
     def _relived(self, key: BookKey, entry: Entry | None, *, gone: int | None = None) -> Change:
         """Something came for a time that the book has forgotten: live its life again, from the ledger."""
+        if self._bulk is not None and entry is not None:
+            self._bulk.add(key)
+            worth = self.books[key].instrument.worth(entry.qty, entry.price) if entry.price else ZERO
+            return Change(-worth, self.books[key].inventory, ZERO, entry.fee, ZERO, None, None, (), late=True)
         entries, old = entries_of(self, key), self.books[key]
         before: list[RoundTrip] = []
         Book.rebuilt(old.instrument, old.cost_basis, entries, position_side=key[3], trips=before)

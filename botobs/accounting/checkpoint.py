@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from botobs.accounting.account import Account
 
-__all__ = ["Checkpoint", "restore"]
+__all__ = ["Checkpoint", "restore", "state_in"]
 
 _VERSION = 1
 _INDEX_AGAIN = 0.1  # the index is written again when it has grown by so much
@@ -120,6 +120,11 @@ def restore(account: Account, folder: Path | None) -> dict[str, Any]:
             _live_again(account, state, live)
         account.valuation.rebuild(account.books)
         return found or {}
+
+
+def state_in(folder: Path) -> dict[str, Any] | None:
+    """The state kept in `folder`; `None` if there is none that is whole."""
+    return _read(folder / "account.json")
 
 
 def _state_of(account: Account) -> dict[str, Any]:

@@ -262,6 +262,7 @@ class TradeClosed(_OfOrder):
     """
 
     stream: ClassVar[str | None] = "trade_lifecycle"
+    importance: ClassVar[Importance] = Importance.CRITICAL
     flat: ClassVar[str | None] = "record"
 
     trade_id: str = attrs.field(metadata={"key": None})

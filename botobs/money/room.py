@@ -16,6 +16,7 @@ from botobs.accounting.instruments import guess
 from botobs.accounting.ledger import Ledger
 from botobs.accounting.marks import Currencies
 from botobs.accounting.numbers import exact, number
+from botobs.accounting.opened import history_of
 from botobs.accounting.samples import Samples, sample_of
 from botobs.accounting.sampling import CurveSampler
 from botobs.accounting.summing import totals
@@ -28,6 +29,7 @@ from botobs.events import (
     OrderSent,
 )
 from botobs.money.desk import Desk, Place
+from botobs.money.gauges import WINDOWS, publish_totals
 from botobs.money.prices import Prices
 from botobs.money.tail import Tail
 from botobs.trackers.life import Place as Held
@@ -56,6 +58,7 @@ __all__ = ["Money"]
 _S = 1_000_000_000
 _SAVE_NS = 30 * _S
 _AGE_NS = 10 * _S
+_GAUGES_NS = 10 * _S
 _ORDERS_BACK = 5_000  # records of `execution` that are read for the orders of an earlier run
 
 
@@ -73,6 +76,7 @@ class Money:
         redact: Takes secrets out of what the bot said beside the known fields.
         history: Reads records of a stream: `history(stream, start_ns, end_ns)`, and `latest(stream, n)`.
         run_id: This run.
+        gauge: Sets a gauge: `gauge(name, value, **labels)`.
     """
 
     def __init__(
@@ -88,9 +92,11 @@ class Money:
         redact: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         history: Any,
         run_id: str,
+        gauge: Callable[..., None],
     ) -> None:
         self._settings, self._clock, self._faults = settings, clock, faults
         self._publish, self.set_aside, self._redact = publish, set_aside, redact
+        self._gauge, self._gauged_ns = gauge, 0
         self._troubles: list[Event] = []
         root = data_dir if settings.ledger else None
         self._folder = None if root is None else root / "state"
@@ -109,7 +115,7 @@ class Money:
         self.trades = TradeTracker(
             clock=clock, publish=publish, instruments=self.account.instruments, trade_of=self._trade_of
         )
-        self.samples = Samples(None if history is None else lambda start, end: history.read("equity_curve", start, end))
+        self.samples = Samples(None if history is None else history_of(history))
         self._sampler = CurveSampler(self.account.curve.calendar)
         self.tail = Tail(faults, inline=settings.mode == "backtest")
         self.desk = Desk(
@@ -131,11 +137,13 @@ class Money:
         extra = restore(self.account, self._folder)
         for problem in self.trades.restore(extra.get("trades") or {}):
             self._faults.say("trades", "restore", problem)
-        self.trades.agree({
-            Held(key[2], key[1], key[0], key[3]): book.trade
-            for key, book in self.account.books.items()
-            if book.trade is not None and not key[4]
-        })
+        self.trades.agree(
+            {
+                Held(key[2], key[1], key[0], key[3]): book.trade
+                for key, book in self.account.books.items()
+                if book.trade is not None and not key[4]
+            }
+        )
         if self._history is not None:
             with contextlib.suppress(OSError):
                 self.orders.restore(self._history.latest("execution", _ORDERS_BACK))
@@ -277,7 +285,15 @@ class Money:
             for aged in self.trades.aged(now, self._settings.max_position_age):
                 self._publish(aged)
         if not self._backtest:
+            if not 0 <= now - self._gauged_ns < _GAUGES_NS:
+                self._gauged_ns = now
+                self.gauges()
             self.save()
+
+    def gauges(self) -> None:
+        """Set the gauges of the totals."""
+        for window in WINDOWS:
+            publish_totals(self.totals(window), window, self._gauge)
 
     def save(self, *, last: bool = False) -> None:
         """Keep the account for the next start."""
@@ -338,6 +354,8 @@ class Money:
         if waiters is not None:
             waiters.shutdown(wait=True)
         self.tail.settle()
+        with contextlib.suppress(Exception):
+            self.gauges()
         self.save(last=True)
         done = self.ledger.close(deadline)
         self._tell()

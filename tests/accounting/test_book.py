@@ -487,6 +487,26 @@ def test_what_fails_leaves_the_book_as_it_was(instrument, basis, entries, data):
     assert book.state() == same.state()
 
 
+@pytest.mark.parametrize("seq", [7, 2], ids=["in order", "late"])
+def test_an_interruption_half_way_leaves_the_book_as_it_was(seq):
+    class Interrupted(Book):
+        __slots__ = ()
+
+        def _fund(self, amount):
+            super()._fund(amount)
+            raise KeyboardInterrupt
+
+    book = Interrupted(LINEAR)
+    for n in (1, 3, 5):
+        book.fill(ts(n), n, str(n), D(1), D(100), D("0.1"), None)
+    before = book.state()
+    with pytest.raises(KeyboardInterrupt):
+        book.fund(ts(seq), seq, D(1))
+    assert book.state() == before
+    assert book.funding == 0
+    assert not book.fill(ts(6), 6, "6", D(1), D(100), ZERO, None).late
+
+
 # --- state ---
 
 
@@ -631,6 +651,16 @@ def test_inverse_contracts_average_harmonically_and_pay_in_coin():
     assert (trip.entry_px, trip.exit_px, trip.entry_worth, trip.gross) == (16_000, 20_000, D("0.0125"), D("0.0025"))
     trade(-1, 20_000)
     assert trade(1, 25_000).gross == D("-0.001")  # a short loses as the price rises
+
+
+def test_an_inverse_flip_comes_out_even_where_no_worth_does():
+    book, trade = trader(Instrument("BTCUSD", inverse=True))
+    trips = []
+    for n, price in enumerate((3, 7, 9, 11, 13, 17, 19, 23)):
+        change = trade((2 + n) * (-1) ** n, price, "0.01")
+        trips.extend(change.closed)
+        comes_out_even(book, trips, D(29))
+    assert len(trips) == 7
 
 
 def test_a_short_inverse_position_gains_when_the_price_falls():

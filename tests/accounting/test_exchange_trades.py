@@ -283,6 +283,17 @@ def test_rows_that_are_no_fills():
     assert (total.line, short.line, long.line) == (2, 3, 4)
 
 
+def test_a_quote_that_is_never_closed_swallows_nothing():
+    for count in (3, 9_000):
+        text = HEAD + ROW + ROW.replace("BTC/USDT", '"BTC/USDT') + ROW * count
+        found = read(text)
+        assert sum(isinstance(each, ExchangeFill) for each in found) == count + 1
+        (wrong,) = (each for each in found if isinstance(each, Bad))
+        assert (wrong.line, found[-1].line) == (3, count + 3)
+    note = 'ts,symbol,side,qty,price,note\n1767323045,A/B,buy,1,1,"two\nlines"\n'
+    assert one(note).qty == 1
+
+
 def test_ids_that_a_spreadsheet_has_ruined():
     fill = one(HEAD + '1767323045,BTC/USDT,buy,1,1,,,"=""0042""",1.23E+17,\n')
     assert (fill.order_id, fill.fill_id) == ("0042", None)

@@ -140,13 +140,15 @@ def test_a_sync_that_failed_is_not_believed_until_the_lines_are_written_again(be
     assert bench.kinds == ["sync", "resumed"] and ledger.verify().ok
 
 
-def test_while_syncs_fail_lines_go_on_being_written_and_rotation_waits(bench):
-    ledger = bench.open(rotate_bytes=500)
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_while_syncs_fail_lines_go_on_being_written_and_rotation_waits(bench, durability):
+    ledger = bench.open(rotate_bytes=500, durability=durability)
     add(ledger, 1)
     bench.disk.sync_fails = 10**6
     tickets = add(ledger, *range(2, 20))
     assert all(ticket.written for ticket in tickets) and not bench.archives and bench.kinds == ["sync"]
     assert not ledger.retry(at_once=True) and not ledger.flush(soon()) and ledger.archive() is None
+    assert all(map(ledger.settle, tickets)) is (durability == "os")
     assert numbers(bench.look()) == list(range(1, 20))
     bench.disk.sync_fails = 0
     assert ledger.retry(at_once=True) and bench.kinds == ["sync", "resumed"]

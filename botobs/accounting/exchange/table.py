@@ -16,7 +16,7 @@ from botobs.accounting.exchange.fills import Bad, ExchangeFill, Reading, build, 
 from botobs.errors import BotobsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from botobs.accounting.exchange.source import Source
 
@@ -121,21 +121,31 @@ def read_table(source: Source, header: Header, how: Reading) -> Iterator[Exchang
     lines = source.text()
     for _ in range(header.above + 1):
         lines.readline()
-    reader = csv.reader(lines, delimiter=header.delimiter)
+    held: list[str] = []  # the lines of the row that is being read
+    reader = csv.reader(_kept(lines, held), delimiter=header.delimiter)
     read = _Row(header, how)
     while True:
+        held.clear()
         try:
-            row = next(reader)
+            found = read.row(next(reader), header.above + 1 + reader.line_num)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Bad.of(header.above + 1 + reader.line_num, f"not readable as CSV: {error}", "")
-            continue
+            found = Bad.of(header.above + 1 + reader.line_num, f"not readable as CSV: {error}", "".join(held[:2]))
         except (OSError, EOFError, ValueError) as error:  # the disk, or a packed file that was cut off
             yield Bad.of(header.above + 1 + reader.line_num, f"the statement breaks off here: {error}", "")
             return
-        if any(row) and any(cell.strip() for cell in row):
-            yield read.fill(row, header.above + 1 + reader.line_num)
+        if isinstance(found, Bad) and len(held) > 1:
+            # a quote that was never closed must not swallow the rows after it
+            yield from read.apart(held, header.above + 2 + reader.line_num - len(held))
+        elif found is not None:
+            yield found
+
+
+def _kept(lines: Iterable[str], held: list[str]) -> Iterator[str]:
+    for line in lines:
+        held.append(line)
+        yield line
 
 
 class _Row:
@@ -151,6 +161,20 @@ class _Row:
         taken = {index for columns in header.columns.values() for index in columns}
         kind = names.index("type") if "type" in names else None
         self._kind = None if kind in taken else kind
+
+    def row(self, row: list[str], line: int) -> ExchangeFill | Bad | None:
+        """The fill in a row; `None`: the row is empty."""
+        return self.fill(row, line) if any(cell.strip() for cell in row) else None
+
+    def apart(self, lines: Sequence[str], first: int) -> Iterator[ExchangeFill | Bad]:
+        """The fills of lines, each taken by itself."""
+        for number, line in enumerate(lines, first):
+            try:
+                found = self.row(next(csv.reader([line.rstrip("\r\n")], delimiter=self._delimiter), []), number)
+            except csv.Error as error:
+                found = Bad.of(number, f"not readable as CSV: {error}", line)
+            if found is not None:
+                yield found
 
     def fill(self, row: list[str], line: int) -> ExchangeFill | Bad:
         """The fill in a row, or what is wrong with it."""

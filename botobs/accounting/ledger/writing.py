@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from binascii import hexlify
 from collections import deque
@@ -15,6 +16,7 @@ from botobs.accounting.ledger.chain import FIRST, digest_of
 from botobs.accounting.ledger.reading import Reader, told_time
 from botobs.accounting.ledger.trouble import Trouble
 from botobs.accounting.ledger.vault import Vault
+from botobs.streams.disk import Disk
 from botobs.streams.encode import dumps
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from botobs.clock import Clock
     from botobs.faults import Faults
-    from botobs.streams.disk import Disk
     from botobs.streams.torn import Repair
 
 __all__ = ["Ticket", "Writer"]
@@ -39,14 +40,17 @@ class Ticket:
     Attributes:
         seq: Its number.
         line: The line as it stands in the file, with its end.
-        hash: Its hash; empty in a ledger without files.
         written: Whether the operating system had it when `add` returned.
     """
 
     seq: int
     line: bytes
-    hash: str
     written: bool
+
+    @property
+    def hash(self) -> str:
+        """Its hash; empty in a ledger without files."""
+        return self.line[-35:-3].decode() if digest_of(self.line[:-1]) else ""
 
 
 class Writer:
@@ -69,8 +73,10 @@ class Writer:
         self._syncs = durability == "fsync"
         self._rotate_bytes = rotate_bytes
         self._clock = clock
-        self._disk = disk
+        # the plain disk is passed by; whatever else stands there is asked each time
+        self._to_system = os.write if type(disk) is Disk else lambda fd, line: disk.write(fd, line)  # noqa: PLW0108
         self._trouble = Trouble(on_trouble, faults)
+        self._notes = self._trouble.notes
         self._digest = FIRST
         self._pending: deque[tuple[int, bytes]] = deque()
         self._recent: deque[tuple[int, bytes]] = deque(maxlen=_RECENT)
@@ -110,7 +116,7 @@ class Writer:
             return self._add(self.next_seq, fields)
         finally:
             self._adding = 0
-            if self._after or self._close_next or self._trouble.notes:
+            if self._after or self._close_next or self._notes:
                 self._finish()
 
     def settle(self, ticket: Ticket) -> bool:
@@ -120,7 +126,7 @@ class Writer:
             return False
         if not self._syncs:
             vault.write_head(vault.tail, unless_at=seq)
-            if self._trouble and not self._pending:
+            if self._trouble and not self._pending and not vault.suspect:
                 self._over()
             return True
         if seq <= vault.shared.durable:
@@ -196,11 +202,11 @@ class Writer:
         self.lock = threading.RLock()
         self._abandoned, self._smooth, self._adding = True, False, 0
         self._pending, self._after = deque(), []
-        self._trouble.notes.clear()
+        self._notes.clear()
         if self._vault is not None:
             self._vault.abandon()
 
-    def _add(self, seq: int, fields: dict[str, Any]) -> Ticket:  # one straight path: calls cost
+    def _add(self, seq: int, fields: dict[str, Any]) -> Ticket:  # noqa: C901  # one straight path: calls cost
         if type(fields) is not dict or "seq" in fields or "hash" in fields:
             fields = _without_ours(fields)
         body = b'{"seq":%d,%b' % (seq, dumps(fields)[1:-1]) if fields else b'{"seq":%d' % seq
@@ -208,15 +214,24 @@ class Writer:
         if vault is None:
             return self._add_in_memory(seq, body)
         digest = blake2b(self._digest + body, digest_size=16).digest()
-        digits = hexlify(digest)
-        line = b"".join((body, b',"hash":"', digits, b'"}\n'))
-        file, now = vault.file, self._now()
+        line = b"".join((body, b',"hash":"', hexlify(digest), b'"}\n'))
+        file = vault.file
+        try:
+            now = self._clock.time_ns()
+        except Exception:  # a clock of the bot's own
+            now = 0
         if not self._smooth or file.size >= self._rotate_bytes or now > vault.due_ns or monotonic() >= vault.look_at:
             self._prepare(vault, now)
         try:
-            written = self._smooth and self._write(vault, line)
+            written = False
+            if self._smooth:
+                try:
+                    done = self._to_system(file.fd, line)
+                    written = done == len(line) or vault.append(line, done) == len(line)
+                except Exception as error:
+                    self._trouble.begin("write", error)
             if not written:
-                return self._keep(vault, Ticket(seq, line, digits.decode(), written), digest)
+                return self._keep(vault, Ticket(seq, line, written), digest)
             if not file.first_seq:
                 vault.first(seq, now)
             ts = fields.get("ts")
@@ -235,21 +250,7 @@ class Writer:
         if self._syncs:
             vault.unsynced.append((seq, line))
         self._recent.append((seq, line))
-        return Ticket(seq, line, digits.decode(), written)
-
-    def _write(self, vault: Vault, line: bytes) -> bool:
-        try:
-            done = self._disk.write(vault.file.fd, line)
-        except Exception as error:
-            self._trouble.begin("write", error)
-            return False
-        return done == len(line) or vault.append(line, done) == len(line)
-
-    def _now(self) -> int:
-        try:
-            return self._clock.time_ns()
-        except Exception:  # a clock of the bot's own
-            return 0
+        return Ticket(seq, line, written)
 
     def _keep(self, vault: Vault, ticket: Ticket, digest: bytes) -> Ticket:
         """A line that could not be written: it waits, its number and hash are settled."""
@@ -324,9 +325,11 @@ class Writer:
             self.lock.release()
             self._tell()
         try:
+            if vault.suspect and not self._mend(vault, deadline):
+                return False
             if not self._syncs:
                 vault.write_head(vault.tail)
-            elif (vault.suspect and not self._mend(vault, deadline)) or not vault.reach(vault.tail[0], deadline):
+            elif not vault.reach(vault.tail[0], deadline):
                 return False
             if self._trouble and not self._pending:
                 self._over()
@@ -346,11 +349,11 @@ class Writer:
         line = body + b"}\n"
         self.next_seq = seq + 1
         self._recent.append((seq, line))
-        return Ticket(seq, line, "", written=False)
+        return Ticket(seq, line, written=False)
 
     def _add_after(self, fields: dict[str, Any]) -> Ticket:
         """Beneath a signal handler that came in the middle of `add`: its line follows the one under way."""
-        ticket = Ticket(self._adding + 1 + len(self._after), b"", "", written=False)
+        ticket = Ticket(self._adding + 1 + len(self._after), b"", written=False)
         self._after.append((ticket, fields.copy() if type(fields) is dict else fields))
         return ticket
 
@@ -364,13 +367,13 @@ class Writer:
             finally:
                 self._adding = 0
                 del self._after[0]
-            ticket.seq, ticket.line, ticket.hash, ticket.written = done.seq, done.line, done.hash, done.written
+            ticket.seq, ticket.line, ticket.written = done.seq, done.line, done.written
         if self._close_next and self._vault is not None:
             self._vault.close(None)
         self._tell()
 
     def _tell(self) -> None:
-        if self._trouble.notes and not (self._vault is not None and self._vault.shared.leads):
+        if self._notes and not (self._vault is not None and self._vault.shared.leads):
             self._trouble.tell()
 
 
