@@ -194,9 +194,12 @@ class FillRefused(_OfOrder):
 class FillConflict(_OfOrder):
     """A fill came a second time with other content; it was set aside."""
 
+    stream: ClassVar[str | None] = "alerts"
+    kind: ClassVar[str | None] = "fill_conflict"
     importance: ClassVar[Importance] = Importance.CRITICAL
 
     fill_id: str | None = None
+    level: str = "critical"
     seq: int | None = None
     differs: Mapping[str, Any] | None = None
 
@@ -290,8 +293,11 @@ class EquitySampled(Event):
 class LedgerTrouble(Event):
     """The ledger could not be written, or is not what it was."""
 
+    stream: ClassVar[str | None] = "alerts"
+    kind: ClassVar[str | None] = "ledger_trouble"
     importance: ClassVar[Importance] = Importance.CRITICAL
 
+    level: str = "critical"
     what: str
     message: str
     pending: int = 0
@@ -301,9 +307,11 @@ class LedgerTrouble(Event):
 class LedgerResumed(Event):
     """The ledger can be written again, and what waited has been."""
 
-    importance: ClassVar[Importance] = Importance.HIGH
+    stream: ClassVar[str | None] = "alerts"
+    kind: ClassVar[str | None] = "ledger_resumed"
+    importance: ClassVar[Importance] = Importance.CRITICAL
 
-    written: int = 0
+    level: str = "info"
 
 
 @attrs.frozen(kw_only=True)

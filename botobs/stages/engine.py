@@ -7,7 +7,7 @@ that run in this process stand in `ENGINES`, newest last: before `start` it is e
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from botobs.clock import rfc3339
 
