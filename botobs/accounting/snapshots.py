@@ -86,9 +86,11 @@ class Snapshots:
         self.boundary = _after(at)
         return self.boundary
 
-    def before(self, ts: str) -> tuple[str, int, dict[BookKey, Book]]:
-        """The newest there is from at or before `ts`: its time, the ledger's line, the books."""
+    def before(self, ts: str, most_seq: int) -> tuple[str, int, dict[BookKey, Book]]:
+        """The newest there is from at or before `ts` and line `most_seq`: its time, the ledger's line, the books."""
         found = _bisect(self._places, ts)
+        while found >= 0 and self._places[found][1] > most_seq:
+            found -= 1
         if found < 0:
             return "", 0, {}
         states: dict[BookKey, Any] = {}

@@ -44,19 +44,26 @@ def totals(
         ValueError: It is no window, or no such kind.
     """
     chosen = _kinds(kinds)
+    now = account.wall()
+    start = since(window, now)
     with account.lock:
-        now = account.wall()
-        start = since(window, now)
         flows = _flows(account, account.books, chosen, _marks_now(account, account.books))
-        curve, reasons = account.curve, dict[str, str]()
-        if start is not None:
-            past = books_at(account, start)
-            sample = None if samples is None else samples.before(epoch_ns(start))
-            marks = _marks_then(account, past, {} if sample is None else sample.marks)
-            earlier = _flows(account, past, chosen, marks)
-            flows = {name: found.less(earlier.get(name, Flows())) for name, found in flows.items()}
-            curve = _curve_of(account, samples, sample, epoch_ns(start))
-        return _joined(account, flows, curve, reasons, start=start, now=now, chosen=chosen)
+        if start is None:
+            return _joined(account, flows, account.curve, start=start, now=now, chosen=chosen)
+        upto, voided = account.applied, frozenset(account.voided)
+        segment = account.curve.segment
+    # the past is read without the lock: a fill must not wait for it
+    past = books_at(account, start, upto, voided)
+    sample = None if samples is None else samples.before(epoch_ns(start))
+    marks = _marks_then(account, past, {} if sample is None else sample.marks)
+    earlier = _flows(account, past, chosen, marks)
+    flows = {name: found.less(earlier.get(name, Flows())) for name, found in flows.items()}
+    curve = account.curve
+    if samples is not None:
+        curve = _curve_of(account, samples, sample, epoch_ns(start))
+        curve.absorb(now, segment)
+    with account.lock:
+        return _joined(account, flows, curve, start=start, now=now, chosen=chosen)
 
 
 def _kinds(kinds: Collection[str] | None) -> tuple[bool, ...]:
@@ -96,30 +103,25 @@ def _flows(
     return {name: Flows.of(found) for name, found in by_currency.items()}
 
 
-def _curve_of(account: Account, samples: Samples | None, before: Any, start_ns: int) -> Curve:
-    """The curve as it was lived from the window's start: its first peak is the equity there."""
-    if samples is None:
-        return account.curve
+def _curve_of(account: Account, samples: Samples, before: Any, start_ns: int) -> Curve:
+    """The curve as it was written down from the window's start: its first peak is the equity there."""
     if before is None and account.curve.starting_equity is not None:
         first: Decimal | None = account.curve.starting_equity
     else:
         first = None if before is None else before.equity
-    curve = lived(samples.since(start_ns), first, account)
-    curve.absorb(account.wall(), account.curve.segment)
-    return curve
+    return lived(samples.since(start_ns), first, account)
 
 
 def _joined(
     account: Account,
     flows: dict[str, Flows],
     curve: Curve,
-    reasons: dict[str, str],
     *,
     start: str | None,
     now: int,
     chosen: tuple[bool, ...],
 ) -> Totals:
-    terms = account.terms
+    terms, reasons = account.terms, dict[str, str]()
     counted = {terms.currencies.counts_as(name) for name in flows}
     currency, sum_ = terms.currency, Flows()
     if len(counted) <= 1:

@@ -14,6 +14,8 @@ from botobs.accounting.replay import entries_of, entry_of, key_of
 from botobs.config.values import period
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from botobs.accounting.account import Account
     from botobs.accounting.valuation import BookKey
 
@@ -48,34 +50,42 @@ def since(window: Any, now_ns: int) -> str | None:
 
 
 @exact
-def books_at(account: Account, ts: str) -> dict[BookKey, Book]:
-    """What the books were before `ts`, with everything that is known today of the time before it."""
-    with account.lock:
-        at, seq, books = account.snapshots.before(ts)
-        doubtful: set[BookKey] = set()  # something happened in the snapshot's past that it did not know
-        for _, raw in account.ledger.lines(seq + 1):
-            line = orjson.loads(raw)
-            if line["type"] == "transfer" or line.get("ts", "") >= ts or line.get("symbol") is None:
-                continue
-            key = key_of(line)
-            if line["ts"] < at:
-                doubtful.add(key)
-            if key not in doubtful and not _apply(account, books, key, line):
-                doubtful.add(key)
-        for key in doubtful:
-            old = account.book(key)
-            entries = entries_of(account, key, until=ts)
-            books[key] = Book.rebuilt(old.instrument, old.cost_basis, entries, position_side=key[3])
-        return books
+def books_at(account: Account, ts: str, upto: int, voided: Container[int]) -> dict[BookKey, Book]:
+    """What the books were before `ts`, with everything that is known today of the time before it.
+
+    Needs no lock.
+
+    Args:
+        account: Whose.
+        ts: When.
+        upto: The last line that counts.
+        voided: The fills that were taken back by then.
+    """
+    at, seq, books = account.snapshots.before(ts, upto)
+    doubtful: set[BookKey] = set()  # something happened in the snapshot's past that it did not know
+    for _, raw in account.ledger.lines(seq + 1, upto):
+        line = orjson.loads(raw)
+        if line["type"] == "transfer" or line["ts"] >= ts or line.get("symbol") is None:
+            continue
+        key = key_of(line)
+        if line["ts"] < at:
+            doubtful.add(key)
+        if line["type"] == "void" or line["seq"] in voided or key in doubtful:
+            continue  # a void's fill is left out wherever it stands; one from before the snapshot is doubtful already
+        if not _put(account, books, key, line):
+            doubtful.add(key)
+    for key in doubtful:
+        entries = [entry for entry in entries_of(account, key, until=ts) if entry.seq <= upto]
+        instrument = account.instruments.get(key[1], key[2])
+        books[key] = Book.rebuilt(instrument, account.terms.cost_basis, entries, position_side=key[3])
+    return books
 
 
-def _apply(account: Account, books: dict[BookKey, Book], key: BookKey, line: dict[str, Any]) -> bool:
-    """Whether `line` could be applied."""
-    if line["type"] == "void" or line["seq"] in account.voided:
-        return True  # its fill is left out wherever it stands; one from before the snapshot is doubtful already
+def _put(account: Account, books: dict[BookKey, Book], key: BookKey, line: dict[str, Any]) -> bool:
+    """Whether `line` could be booked."""
     book = books.get(key)
     if book is None:
-        book = books[key] = Book(account.book(key).instrument, account.terms.cost_basis, key[3])
+        book = books[key] = Book(account.instruments.get(key[1], key[2]), account.terms.cost_basis, key[3])
     try:
         book.put(entry_of(line))
     except TooOld:

@@ -333,3 +333,18 @@ def test_after_close_lines_stay_in_memory(bench):
     assert not ticket.written and ledger.pending == 1 and not ledger.settle(ticket) and not ledger.flush(soon())
     assert not ledger.retry(at_once=True) and not ledger.close(soon()) and ledger.archive() is None
     assert numbers(bench.look()) == [1] and fill(1)["n"] == 1
+
+
+def test_new_names_reach_the_disk_with_the_lines(bench, monkeypatch):
+    synced, sync = [], bench.disk.sync
+    monkeypatch.setattr(bench.disk, "sync", lambda fd: (synced.append(os.fstat(fd).st_ino), sync(fd)))
+    ledger = bench.open()
+    add(ledger, 1)
+    assert {bench.live.stat().st_ino, bench.live.parent.stat().st_ino} <= set(synced)
+    synced.clear()
+    add(ledger, 2)
+    assert synced == [bench.live.stat().st_ino]
+    ledger.archive()
+    synced.clear()
+    add(ledger, 3)
+    assert {path.stat().st_ino for path in (bench.live, bench.live.parent, bench.folder)} <= set(synced)

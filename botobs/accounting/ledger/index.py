@@ -106,16 +106,18 @@ class FillIndex:
             OSError: It could not be written.
         """
         shelves = [shelf or b"" for shelf in self._shelves]
+        body = b"".join(shelves)
         sizes = _SIZES.pack(*[len(shelf) // _WIDTH for shelf in shelves])
-        body = b"".join((sizes, *shelves))
         cover = _COVER.pack(_MAGIC, self.watermark, self._count, 0)
-        checksum = crc32(body, crc32(cover))
+        checksum = crc32(body, crc32(sizes, crc32(cover)))
+        cover = _COVER.pack(_MAGIC, self.watermark, self._count, checksum)
         new = path.with_name(f"{path.name}.new")
         try:
             with open(new, "wb", buffering=0, opener=_private) as file:
-                left = memoryview(_COVER.pack(_MAGIC, self.watermark, self._count, checksum) + body)
-                while left:
-                    left = left[file.write(left) :]
+                for part in (cover, sizes, body):
+                    left = memoryview(part)
+                    while left:
+                        left = left[file.write(left) :]
             new.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["backwards", "blocks", "place"]
 
 _BLOCK: Final = 1 << 20
+_FIRST_BLOCK: Final = 16_384  # often one line is all that is wanted
 _LITTLE: Final = 8_192  # bytes that are sooner read than searched
 _START: Final = 40  # bytes of a line that surely show its number
 
@@ -20,11 +21,12 @@ _START: Final = 40  # bytes of a line that surely show its number
 def blocks(fd: int, at: int, end: int) -> Iterator[list[bytes]]:
     """The whole lines from position `at`, many at a time, without their ends; what has no end is no line yet."""
     rest: list[bytes] = []
+    size = _FIRST_BLOCK
     while at < end:
-        block = os.pread(fd, min(_BLOCK, end - at), at)
+        block = os.pread(fd, min(size, end - at), at)
         if not block:
             return
-        at += len(block)
+        at, size = at + len(block), min(size * 4, _BLOCK)
         cut = block.rfind(b"\n")
         if cut < 0:
             rest.append(block)
