@@ -35,6 +35,7 @@ from botobs.accounting.replay import entries_of, key_of
 from botobs.accounting.snapshots import Snapshots
 from botobs.accounting.trade import Change, difference
 from botobs.accounting.valuation import BookKey, Valuation
+from botobs.streams.encode import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -296,11 +297,22 @@ class Account:
 
     @_alone
     def void(
-        self, fill_id: str, reason: str, *, order_id: str | None, symbol: str | None, account: str | None
+        self,
+        fill_id: str,
+        reason: str,
+        *,
+        order_id: str | None,
+        symbol: str | None,
+        account: str | None,
+        known: tuple[int, list[dict[str, Any]]] = (0, []),  # noqa: B006 - never changed
     ) -> Booking:
-        """Remove a fill as if it had never been; one that has not come yet is waited for."""
+        """Remove a fill as if it had never been; one that has not come yet is waited for.
+
+        `known` is what `fills_called` found before the lock was taken: reading it all would hold up fills.
+        """
         asked = {"fill_id": fill_id, "order_id": order_id, "symbol": symbol, "account": account}
-        found = [line for line in self._lines_of(fill_id) if is_meant(line, asked)]
+        lines = [*known[1], *self.fills_called(fill_id, known[0] + 1)[1]]
+        found = [line for line in lines if is_meant(line, asked)]
         left = [line for line in found if line["seq"] not in self.voided]
         if len(left) > 1:
             named = "; ".join(
@@ -356,12 +368,13 @@ class Account:
     def _awaited(self, line: Mapping[str, Any]) -> dict[str, Any] | None:
         return next((void for void in self.waiting if is_meant(line, void)), None)
 
-    def _lines_of(self, fill_id: str) -> Iterator[dict[str, Any]]:
-        """Every fill with that id, read from the ledger: a void is rare, and an index of them all is not."""
-        needle = b'"fill_id":' + orjson.dumps(fill_id)
-        for _, raw in self.ledger.lines():
+    def fills_called(self, fill_id: str, since_seq: int = 1) -> tuple[int, list[dict[str, Any]]]:
+        """Every fill with that id, and up to which line; from the ledger: a void is rare, an index of all ids large."""
+        needle, last, found = b'"fill_id":' + dumps(fill_id), since_seq - 1, list[dict[str, Any]]()
+        for last, raw in self.ledger.lines(since_seq):  # noqa: B007 - the last one is wanted
             if needle in raw and b'"type":"fill"' in raw:
-                yield orjson.loads(raw)
+                found.append(orjson.loads(raw))
+        return last, found
 
     # -- funding, what was held before, transfers --------------------------------------------------------------------
 

@@ -44,9 +44,9 @@ def totals(
         ValueError: It is no window, or no such kind.
     """
     chosen = _kinds(kinds)
-    now = account.wall()
-    start = since(window, now)
     with account.lock:
+        now = account.wall()
+        start = since(window, now)
         flows = _flows(account, account.books, chosen, _marks_now(account, account.books))
         if start is None:
             return _joined(account, flows, account.curve, start=start, now=now, chosen=chosen)
@@ -55,12 +55,12 @@ def totals(
     # the past is read without the lock: a fill must not wait for it
     past = books_at(account, start, upto, voided)
     sample = None if samples is None else samples.before(epoch_ns(start))
-    marks = _marks_then(account, past, {} if sample is None else sample.marks)
+    marks = _marks_then(past, {} if sample is None else sample.marks)
     earlier = _flows(account, past, chosen, marks)
     flows = {name: found.less(earlier.get(name, Flows())) for name, found in flows.items()}
     curve = account.curve
     if samples is not None:
-        curve = _curve_of(account, samples, sample, epoch_ns(start))
+        curve = _curve_of(account, samples, sample, epoch_ns(start), now)
         curve.absorb(now, segment)
     with account.lock:
         return _joined(account, flows, curve, start=start, now=now, chosen=chosen)
@@ -82,7 +82,7 @@ def _marks_now(account: Account, books: Mapping[BookKey, Book]) -> dict[BookKey,
 
 
 def _marks_then(
-    account: Account, books: Mapping[BookKey, Book], marks: Mapping[tuple[str | None, str], Decimal]
+    books: Mapping[BookKey, Book], marks: Mapping[tuple[str | None, str], Decimal]
 ) -> dict[BookKey, Decimal | None]:
     """The marks that held positions had then: as written down, else the last fill's price before."""
     found = {}
@@ -103,13 +103,14 @@ def _flows(
     return {name: Flows.of(found) for name, found in by_currency.items()}
 
 
-def _curve_of(account: Account, samples: Samples, before: Any, start_ns: int) -> Curve:
+def _curve_of(account: Account, samples: Samples, before: Any, start_ns: int, now_ns: int) -> Curve:
     """The curve as it was written down from the window's start: its first peak is the equity there."""
     if before is None and account.curve.starting_equity is not None:
         first: Decimal | None = account.curve.starting_equity
     else:
         first = None if before is None else before.equity
-    return lived(samples.since(start_ns), first, account)
+    written = (sample for sample in samples.since(start_ns) if sample.ts_ns <= now_ns)
+    return lived(written, first, account)
 
 
 def _joined(

@@ -249,10 +249,11 @@ class Desk:
         if found is None:
             return self._refused("void", "no fill_id", {"fill_id": fill_id, "reason": reason, **said}, None)
         order_id = None if said.get("order_id") is None else order_key(said["order_id"])
+        known = self.account.fills_called(found)
         with self.account.lock:
             booking = self.account.void(
                 found, name(reason) or "not said", order_id=order_id, symbol=name(said.get("symbol")),
-                account=name(said.get("account")),
+                account=name(said.get("account")), known=known,
             )  # fmt: skip
             line = booking.line or {}
             if booking.ticket is not None:

@@ -60,23 +60,26 @@ class Prices:
         self.odd = 0
 
     def tick(self, symbol: Any, price: Any, bid: Any, ask: Any, venue: Any) -> None:
-        """The price of a turn. Costs a microsecond while nothing is held."""
+        """The price of a turn. Costs a microsecond while nothing is held; raises nothing into the turn."""
         if symbol is None:
             return
         if price is None and (bid is None or ask is None):
             return
         account = self._account
-        if (
-            type(price) is float
-            and type(symbol) is str
-            and (venue is None or type(venue) is str)
-            and 0.0 < price < math.inf
-            and not account.valuation.holds(symbol)
-            and not self._trades.watches(symbol)
-        ):
-            account.marks.note(venue, symbol, price)  # read when it is needed
-            return
-        self.mark(symbol, price, bid, ask, venue, None)
+        try:
+            if (
+                type(price) is float
+                and type(symbol) is str
+                and (venue is None or type(venue) is str)
+                and 0.0 < price < math.inf
+                and not account.valuation.holds(symbol)
+                and not self._trades.watches(symbol)
+            ):
+                account.marks.note(venue, symbol, price)  # read when it is needed
+                return
+            self.mark(symbol, price, bid, ask, venue, None)
+        except Exception as error:
+            self._faults.error("mark", error)
 
     def mark(self, symbol: Any, price: Any, bid: Any, ask: Any, venue: Any, ts: Any) -> None:
         """A mark. What is no price leaves the last good one in use."""

@@ -178,9 +178,10 @@ def test_each_change_says_what_the_entry_did(instrument, basis, entries):
     plain = plainly(entries, instrument, basis).book("b")
     book = Book(instrument, basis)
     for entry in sorted(entries, key=Book.order):
-        gross, fees_before, open_before = book.gross, book.fees, book.trade_id
+        gross, fees_before, open_before, turn = book.gross, book.fees, book.trade_id, book.turn
         change = book.put(entry)
         assert (book.gross - gross, book.fees - fees_before, book.inventory) == change[2:4] + (change.inventory,)
+        assert book.turn - turn == change.quote_delta
         assert not change.late
         assert not change.revised
         assert not change.undone
@@ -655,11 +656,13 @@ def test_inverse_contracts_average_harmonically_and_pay_in_coin():
 
 def test_an_inverse_flip_comes_out_even_where_no_worth_does():
     book, trade = trader(Instrument("BTCUSD", inverse=True))
-    trips = []
+    trips, delta = [], ZERO
     for n, price in enumerate((3, 7, 9, 11, 13, 17, 19, 23)):
         change = trade((2 + n) * (-1) ** n, price, "0.01")
         trips.extend(change.closed)
         comes_out_even(book, trips, D(29))
+        delta += change.quote_delta
+        assert book.turn == delta
     assert len(trips) == 7
 
 
