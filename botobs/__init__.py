@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from botobs.money.report import FillReport
 from botobs.errors import BotobsError, ConfigError, TradingHalted
+from botobs.money.module import module_verbs
+from botobs.money.report import FillReport
 from botobs.stages.live import Live as Span
 from botobs.stages.site import Stage
 from botobs.stages.tick import Tick
@@ -72,6 +73,19 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+
+def _running() -> Observer | None:
+    from botobs.stages.engine import ENGINES  # noqa: PLC0415  # the list itself, never a copy
+
+    newest = ENGINES.newest
+    if newest is None:
+        return None
+    from botobs.lifecycle import running  # noqa: PLC0415  # loaded by start
+
+    engine = current_tick().engine
+    return running(engine if engine is not None and engine in ENGINES else newest)
+
+
 _verbs = StageVerbs()
 tick = _verbs.tick
 stage = _verbs.stage
@@ -80,6 +94,21 @@ model = _verbs.model
 decision = _verbs.decision
 risk = _verbs.risk
 execution = _verbs.execution
+
+_money = module_verbs(_running)
+order = _money.order
+sent = _money.sent
+cancel = _money.cancel
+reject = _money.reject
+fill = _money.fill
+afill = _money.afill
+void = _money.void
+funding = _money.funding
+mark = _money.mark
+bar = _money.bar
+instrument = _money.instrument
+position = _money.position
+transfer = _money.transfer
 
 
 def start(bot: str, **settings: Unpack[StartSettings]) -> Observer:
@@ -135,31 +164,6 @@ def shutdown(timeout: float = 5.0) -> Report | None:
     """End the running observer; see `Observer.shutdown`. `None` where nothing runs."""
     observer = _running()
     return None if observer is None else observer.shutdown(timeout)
-
-
-if TYPE_CHECKING:
-    _any: Observer
-    order, sent, cancel, reject = _any.order, _any.sent, _any.cancel, _any.reject
-    fill, afill, void, funding = _any.fill, _any.afill, _any.void, _any.funding
-    mark, bar, instrument, position, transfer = _any.mark, _any.bar, _any.instrument, _any.position, _any.transfer
-else:
-    from botobs.money.module import module_verbs
-
-    order, sent, cancel, reject, fill, afill, void, funding, mark, bar, instrument, position, transfer = module_verbs(
-        lambda: _running()
-    )
-
-
-def _running() -> Observer | None:
-    from botobs.stages.engine import ENGINES  # noqa: PLC0415  # the list itself, never a copy
-
-    newest = ENGINES.newest
-    if newest is None:
-        return None
-    from botobs.lifecycle import running  # noqa: PLC0415  # loaded by start
-
-    engine = current_tick().engine
-    return running(engine if engine is not None and engine in ENGINES else newest)
 
 
 def __getattr__(name: str) -> Any:

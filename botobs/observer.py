@@ -139,7 +139,13 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
         self.bus.subscribe(Event, self._records, immediate=True, _trusted=True)
         self._money = self._bank(parts, undo)
         self.ledger = LedgerNoun(self._money, self.fill)
-        chores = (self.bus.housekeep, self._overhead_now, self._now_and_then, self._money.housekeep, self.performance.chore)
+        chores = (
+            self.bus.housekeep,
+            self._overhead_now,
+            self._now_and_then,
+            self._money.housekeep,
+            self.performance.chore,
+        )
         self._drainer = Drainer(self._delivery.jobs, chores, self.faults)
         self._beats = 0
         self._started = time.monotonic()

@@ -97,7 +97,7 @@ class Book(Position):
         self._floor: _Key | None = None  # the last entry that is no longer remembered
         self._newest: int | None = 0  # the highest number among those; None: not known
         self._saves: list[_Savepoint] = []
-        self._ts = ""
+        self._ts = ""  # no entry is later; a void may leave it too high, which only costs a second look
         self._save()
 
     @classmethod
@@ -328,8 +328,6 @@ class Book(Position):
         mended = Change(
             ZERO, self.inventory, ZERO, ZERO, ZERO, None, None, closed, late=True, revised=revised, undone=undone
         )
-        last = self._last()
-        self._ts = last[0] if last else ""
         self._forget()
         return (mended if row is None else changes[own]), mended
 

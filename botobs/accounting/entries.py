@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
@@ -195,6 +196,8 @@ def moment(what: str, value: Any) -> str:
         Refused: It tells none.
     """
     try:
+        if type(value) is int and 10**11 <= value < 10**14:  # milliseconds, as most exchanges have it
+            return stamp(value * 1_000_000)
         return stamp(epoch_ns(_as_time(value)))
     except Exception as error:
         raise Refused(f"{what} is no time: {_shown(value)}") from error
@@ -204,9 +207,6 @@ def _as_time(value: Any) -> Any:
     if type(value) is str and value.strip().lstrip("-").replace(".", "", 1).isdigit():
         return float(value) if "." in value else int(value)
     return value
-
-
-_latest: tuple[int, str] = (-1, "")
 
 
 def stamp(ns: int) -> str:
@@ -219,16 +219,16 @@ def stamp(ns: int) -> str:
     Raises:
         ValueError: It is before the year 1 or after 9999.
     """
-    global _latest  # noqa: PLW0603 - a cache of one, exchanged whole: the next is most often in the same second
     second, rest = divmod(ns, _S)
-    known, prefix = _latest
-    if second != known:
-        try:
-            prefix = dt.datetime.fromtimestamp(second, dt.UTC).isoformat()[:19]
-        except (OverflowError, OSError) as error:
-            raise ValueError("beyond the calendar") from error
-        _latest = second, prefix
-    return f"{prefix}.{rest // 1000:06d}Z"
+    return f"{_to_the_second(second)}.{rest // 1000:06d}Z"
+
+
+@functools.lru_cache(maxsize=64)  # the next moment is most often in the same second as one of the last
+def _to_the_second(second: int) -> str:
+    try:
+        return dt.datetime.fromtimestamp(second, dt.UTC).isoformat()[:19]
+    except (OverflowError, OSError) as error:
+        raise ValueError("beyond the calendar") from error
 
 
 def _shown(value: Any) -> str:

@@ -30,7 +30,9 @@ __all__ = [
 def identity_of(line: Mapping[str, Any]) -> bytes:
     """The key of a fill in the index: venue, account, symbol, order, fill and side."""
     get = line.get
-    return FillIndex.key(get("venue"), get("account"), line["symbol"], get("order_id"), line["fill_id"], line["side"])
+    return FillIndex.key(
+        get("venue", ""), get("account", ""), line["symbol"], get("order_id", ""), line["fill_id"], line["side"]
+    )
 
 
 def content_of(line: Mapping[str, Any]) -> int:

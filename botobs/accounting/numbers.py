@@ -22,6 +22,7 @@ R = TypeVar("R")
 
 ZERO = Decimal(0)
 _MOST_DIGITS = 300
+_SHORT = 40  # text of no more than that is within both limits, unless it has an exponent
 _FARTHEST = 400  # no price or quantity is beyond 1e400, which is more than a float can say
 
 EXACT = decimal.Context(
@@ -74,6 +75,8 @@ def number(value: Any) -> Decimal:
         raise ValueError(f"not a number: {_shown(value)}") from error
     if not found.is_finite():
         raise ValueError(f"not a finite number: {_shown(value)}")
+    if kind is str and len(value) <= _SHORT and -_SHORT <= found.adjusted() <= _SHORT:
+        return found
     if not -_FARTHEST <= found.adjusted() <= _FARTHEST or len(found.as_tuple().digits) > _MOST_DIGITS:
         if not found:
             return ZERO
@@ -126,6 +129,8 @@ def exact(fn: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(fn)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         before = decimal.getcontext()
+        if before is EXACT:
+            return fn(*args, **kwargs)
         decimal.setcontext(EXACT)
         try:
             return fn(*args, **kwargs)

@@ -1,31 +1,37 @@
-"""A simulated exchange: bars by subscription, orders that take time, cost a fee, and are refused now and then."""
+"""A simulated exchange: bars by subscription, funding, and orders that take time, cost fees, are filled in parts and
+refused now and then.
+"""  # noqa: D205 - the list is the summary
 
 from __future__ import annotations
 
 import itertools
+import time
 from decimal import Decimal
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
 from botobs.demo.market import INSTRUMENTS, Bar, Market
+from botobs.demo.statement import Fill, Payment, Side, Statement
 from botobs.demo.timeline import Queue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from botobs.demo.timeline import Timeline
 
-__all__ = ["BARS_PER_SECOND", "SYMBOLS", "Account", "Exchange", "Fill", "RejectedError", "Side"]
-
-Side = Literal["buy", "sell"]
+__all__ = ["BARS_PER_SECOND", "DEPOSIT", "SYMBOLS", "Exchange", "Order", "RejectedError"]
 
 BARS_PER_SECOND: Final = 20
 SYMBOLS: Final = tuple(instrument.symbol for instrument in INSTRUMENTS)
-_FEE: Final = Decimal("0.0001")
+DEPOSIT: Final = Decimal(10_000)
+_FEES: Final = {"maker": Decimal("-0.00005"), "taker": Decimal("0.00015")}
+_CENTS: Final = Decimal("0.00000001")
+_FUNDING_S: Final = 2  # what takes hours elsewhere
 _HISTORY: Final = 64
-_REFUSED, _SLOW = 0.06, 0.04  # how often
+_REFUSED, _SLOW, _MET = 0.06, 0.04, 0.4  # how often
 _REASONS: Final = (
     ("RATE_LIMIT", "too many requests, try again later"),
     ("PRICE_MOVED", "the price moved out of the protection band"),
@@ -41,36 +47,19 @@ class RejectedError(Exception):
         self.code = code
 
 
-@attrs.frozen
-class Fill:
-    """What became of an order."""
+@attrs.frozen(kw_only=True)
+class Order:
+    """What a bot asks for.
 
-    order_id: str
+    Attributes:
+        limit_px: The worst price that will do; what cannot be had at it is not filled. `None`: any.
+    """
+
+    id: str
     symbol: str
     side: Side
     qty: Decimal
-    price: Decimal
-    fee: Decimal
-
-
-class Account:
-    """Money and inventory at the exchange, exact."""
-
-    def __init__(self) -> None:
-        self.cash = Decimal(0)
-        self.fees = Decimal(0)
-        self.orders = 0
-        self.fills = 0
-        self.rejects = 0
-        self.inventory: dict[str, Decimal] = dict.fromkeys(SYMBOLS, Decimal(0))
-
-    def book(self, fill: Fill) -> None:
-        """Take a fill in."""
-        signed = fill.qty if fill.side == "buy" else -fill.qty
-        self.cash -= signed * fill.price + fill.fee
-        self.fees += fill.fee
-        self.inventory[fill.symbol] += signed
-        self.fills += 1
+    limit_px: Decimal | None = None
 
 
 class Exchange:
@@ -80,11 +69,17 @@ class Exchange:
         timeline: Its time.
         seconds: How long it is open.
         seed: The same seed gives the same prices, latencies and refusals.
+        folder: Where it keeps its books; what they have from before goes on. `None`: nowhere.
+        session: What ids of orders begin with.
     """
 
-    def __init__(self, timeline: Timeline, seconds: float, seed: int) -> None:
-        self.account = Account()
+    def __init__(
+        self, timeline: Timeline, seconds: float, seed: int, *, folder: Path | None = None, session: str = "demo"
+    ) -> None:
+        self.statement = Statement(folder, DEPOSIT)
         self.bars = 0
+        self._opened_ms: int | None = None
+        self._session = session
         self._timeline = timeline
         self._seconds = seconds
         self._open = True
@@ -92,13 +87,14 @@ class Exchange:
         self._past = {symbol: [each.step() for _ in range(_HISTORY)] for symbol, each in self._markets.items()}
         self._top = {symbol: bars[-1] for symbol, bars in self._past.items()}
         self._feeds = {symbol: Queue[Bar](timeline) for symbol in SYMBOLS}
-        self._clock = Queue[int](timeline)
+        self._payments = Queue[Payment](timeline)
+        self._rates = Random(f"{seed} funding")  # noqa: S311  # a game
         self._draws = {symbol: Random(f"{seed} {symbol} orders") for symbol in SYMBOLS}  # noqa: S311  # a game
         self._ids = itertools.count(1)
         every = 1 / BARS_PER_SECOND
         for place, symbol in enumerate(SYMBOLS):
             self._plan_bar(symbol, 0, every * place / len(SYMBOLS))
-        self._plan_second(1)
+        self._plan_funding(_FUNDING_S)
 
     # -- what a bot sees ----------------------------------------------------------------------------------------------
 
@@ -110,45 +106,53 @@ class Exchange:
         """Bars as they come, until the exchange closes."""
         return aiter(self._feeds[symbol])
 
-    def seconds(self) -> AsyncIterator[int]:
-        """Each second, until the exchange closes."""
-        return aiter(self._clock)
+    def funding(self) -> AsyncIterator[Payment]:
+        """Funding payments, until the exchange closes."""
+        return aiter(self._payments)
+
+    def position(self, symbol: str) -> Decimal:
+        """What is held, signed."""
+        return self.statement.held(symbol)
+
+    def quote(self, symbol: str) -> Bar:
+        """The newest bar, whether it was taken or not: as a book feed would have it."""
+        return self._top[symbol]
 
     def backlog(self, symbol: str) -> int:
         """Bars that have come and were not taken yet."""
         return len(self._feeds[symbol])
 
-    async def submit(self, symbol: str, side: Side, qty: Decimal, order_id: str) -> Fill:
-        """Trade at the market.
+    async def submit(self, order: Order) -> list[Fill]:
+        """Execute what can be had at once; the rest of a limit order is withdrawn.
 
         Raises:
             RejectedError: The exchange will not.
         """
-        draw = self._draws[symbol]
+        draw = self._draws[order.symbol]
         slow, refused = draw.random() < _SLOW, draw.random() < _REFUSED
         await self._timeline.sleep(draw.uniform(0.08, 0.25) if slow else 0.002 + draw.expovariate(250))
-        self.account.orders += 1
         if refused:
-            self.account.rejects += 1
             raise RejectedError(*draw.choice(_REASONS))
-        top = self._top[symbol]
-        price = top.ask if side == "buy" else top.bid
-        fill = Fill(order_id, symbol, side, qty, price, (qty * price * _FEE).quantize(Decimal("0.0001")))
-        self.account.book(fill)
-        return fill
+        fills = []
+        parts = _parts(order.qty, draw)
+        for deep, part in enumerate(parts):
+            # it waits a moment at its own side of the book, and now and then somebody comes
+            maker = order.limit_px is not None and draw.random() < _MET
+            price = self._price(order, deep, maker=maker)
+            if order.limit_px is None or (price <= order.limit_px if order.side == "buy" else price >= order.limit_px):
+                fills.append(self._trade(order, part, price, maker=maker))
+                await self._timeline.sleep(0.001)
+        return fills
 
     def next_order_id(self) -> str:
         """An id for an order."""
-        return f"demo-{next(self._ids):05d}"
+        return f"{self._session}-{next(self._ids):05d}"
 
     # -- what its owner sees ------------------------------------------------------------------------------------------
 
-    @property
-    def pnl(self) -> Decimal:
-        """Simulated profit, open positions at the middle of the book."""
-        tops = self._top.items()
-        open_value = sum((self.account.inventory[name] * (top.bid + top.ask) / 2 for name, top in tops), Decimal(0))
-        return (self.account.cash + open_value).quantize(Decimal("0.01"))
+    def totals(self) -> dict[str, Any]:
+        """The statement's sums, open positions at the middle of the book."""
+        return self.statement.totals({symbol: top.mid for symbol, top in self._top.items()})
 
     def close(self) -> None:
         """Close early: no more bars; orders under way are answered at once."""
@@ -172,19 +176,58 @@ class Exchange:
             self._feeds[symbol].put(bar)
             self._plan_bar(symbol, number + 1, offset)
 
-    def _plan_second(self, number: int) -> None:
-        if number <= self._seconds:
-            self._timeline.at(float(number), lambda: self._second(number))
+    def _plan_funding(self, second: int) -> None:
+        if second <= self._seconds:
+            self._timeline.at(float(second), lambda: self._fund(second))
         else:
-            self._timeline.at(self._seconds, self._clock.close)
+            self._timeline.at(self._seconds, self._payments.close)
 
-    def _second(self, number: int) -> None:
-        if self._open:
-            self._clock.put(number)
-            self._plan_second(number + 1)
+    def _fund(self, second: int) -> None:
+        """Longs pay shorts, or the other way round."""
+        if not self._open:
+            return
+        for symbol in SYMBOLS:
+            rate = Decimal(self._rates.randint(-10, 30)).scaleb(-6)
+            worth = self.position(symbol) * self._top[symbol].mid
+            if worth and rate:
+                number = f"funding-{len(self.statement.payments) + 1}"
+                amount = -(worth * rate).quantize(_CENTS)
+                payment = Payment(id=number, symbol=symbol, amount=amount, rate=rate, ts=self._now_ms())
+                self.statement.pay(payment)
+                self._payments.put(payment)
+        self._plan_funding(second + _FUNDING_S)
+
+    def _price(self, order: Order, deep: int, *, maker: bool) -> Decimal:
+        """At the touch; each further part of an order that takes is a tick deeper in the book."""
+        top = self._top[order.symbol]
+        if maker:
+            return top.bid if order.side == "buy" else top.ask
+        further = deep * self._markets[order.symbol].instrument.tick
+        return top.ask + further if order.side == "buy" else top.bid - further
+
+    def _trade(self, order: Order, qty: Decimal, price: Decimal, *, maker: bool) -> Fill:
+        role: Literal["maker", "taker"] = "maker" if maker else "taker"
+        fill = Fill(
+            id=str(len(self.statement.fills) + 1), order_id=order.id, symbol=order.symbol, side=order.side, qty=qty,
+            price=price, role=role, fee=(qty * price * _FEES[role]).quantize(_CENTS), ts=self._now_ms(),
+        )  # fmt: skip
+        self.statement.book(fill)
+        return fill
+
+    def _now_ms(self) -> int:
+        if self._opened_ms is None:
+            self._opened_ms = time.time_ns() // 1_000_000 - round(self._timeline.now * 1000)
+        return self._opened_ms + round(self._timeline.now * 1000)
 
     def _shut(self) -> None:
         self._open = False
         for queue in self._feeds.values():
             self._timeline.at(0.0, queue.close)
-        self._timeline.at(0.0, self._clock.close)
+        self._timeline.at(0.0, self._payments.close)
+
+
+def _parts(qty: Decimal, draw: Random) -> list[Decimal]:
+    """A quantity as it is met: at once, or in up to three parts."""
+    count = draw.choice((1, 1, 2, 3))
+    part = (qty / count).quantize(qty)
+    return [part] * (count - 1) + [qty - part * (count - 1)]

@@ -45,20 +45,21 @@ class Bar:
     ask: Decimal
     bid_qty: float
     ask_qty: float
+    open: float
     high: float
     low: float
     close: float
     volume: float
 
     @property
-    def mid(self) -> float:
+    def mid(self) -> Decimal:
         """Between the best bid and the best ask."""
-        return float(self.bid + self.ask) / 2
+        return (self.bid + self.ask) / 2
 
     @property
     def spread_bps(self) -> float:
         """The spread in basis points of the price."""
-        return float(self.ask - self.bid) / self.mid * 1e4
+        return float((self.ask - self.bid) / self.mid) * 1e4
 
 
 @attrs.frozen
@@ -100,7 +101,7 @@ class Market:
         draw, regime = self._random, self._regime
         if draw.random() < 1 / regime.length:
             regime = self._regime = draw.choice(_REGIMES)
-        path = []
+        path = [math.exp(self._value)]
         for _ in range(4):
             self._pressure = 0.8 * self._pressure + draw.gauss(0.0, 0.25)
             push = regime.drift / 4 + 0.4 * self._pressure
@@ -116,6 +117,7 @@ class Market:
             ask=self._on_tick(path[-1] + half) + self.instrument.tick,
             bid_qty=round(draw.uniform(1, 3) * (1 + 0.9 * lean), 3),
             ask_qty=round(draw.uniform(1, 3) * (1 - 0.9 * lean), 3),
+            open=round(path[0], 2),
             high=round(max(path), 2),
             low=round(min(path), 2),
             close=round(path[-1], 2),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from botobs.money.report import FillReport
 from botobs.money.verbs import MoneyVerbs
@@ -21,9 +22,9 @@ _REPORTING = frozenset({"fill", "void", "funding", "position", "transfer"})
 _NOT_STARTED = FillReport(reason="botobs was not started")
 
 
-def module_verbs(running: Callable[[], Any]) -> list[Callable[..., Any]]:
+def module_verbs(running: Callable[[], Any]) -> MoneyVerbs:
     """The verbs, each asking `running` for the observer whose verb it is."""
-    return [_verb(name, running) for name in _NAMES]
+    return cast("MoneyVerbs", SimpleNamespace(**{name: _verb(name, running) for name in _NAMES}))
 
 
 def _verb(name: str, running: Callable[[], Any]) -> Callable[..., Any]:
@@ -54,5 +55,5 @@ def _verb(name: str, running: Callable[[], Any]) -> Callable[..., Any]:
 def _text(value: Any) -> str:
     try:
         return str(value)
-    except Exception:
+    except Exception:  # whatever a bot calls an id
         return ""

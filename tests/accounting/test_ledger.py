@@ -169,6 +169,18 @@ def test_the_span_of_a_file_begun_by_an_earlier_process_is_known(bench):
         again.close(soon())
 
 
+def test_a_head_that_tells_of_an_earlier_file_says_nothing_of_this_one(bench):
+    ledger = bench.open()
+    add(ledger, 1, 900)
+    old = bench.head.read_bytes()
+    ledger.archive()
+    add(ledger, 5, 6)
+    ledger.close(soon())
+    bench.head.write_bytes(old)  # as after kill -9
+    name = bench.open().archive().name
+    assert name.endswith("-20260102T030410.000000Z-20260102T030411.000000Z.jsonl")
+
+
 def test_between_opens_only_files_that_overlap(bench):
     ledger = bench.open(durability="os")
     for start in range(0, 1000, 100):

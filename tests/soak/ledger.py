@@ -68,12 +68,26 @@ def ledger_rounds(folder: Path, rounds: int, seed: int) -> dict:
         found["repairs"] += len(ledger.repairs)
         found["files"] = max(found["files"], after.files)
         assert ledger.close(_soon())
-    return {"kills": rounds, "acknowledged": found["acknowledged"], "lost": 0, "torn": found["torn"], "files": found["files"]}
+    return {
+        "kills": rounds,
+        "acknowledged": found["acknowledged"],
+        "lost": 0,
+        "torn": found["torn"],
+        "files": found["files"],
+    }
 
 
 def _run_and_kill(home: Path, dice: random.Random, found: Counter) -> dict[int, str]:
     durability = dice.choice(("fsync", "fsync", "os"))
-    command = [sys.executable, "-c", WRITER, str(home), str(dice.randrange(10**9)), durability, str(dice.choice((2_000, 30_000)))]
+    command = [
+        sys.executable,
+        "-c",
+        WRITER,
+        str(home),
+        str(dice.randrange(10**9)),
+        durability,
+        str(dice.choice((2_000, 30_000))),
+    ]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT)))
     acknowledged = {}
     try:

@@ -50,10 +50,10 @@ class FillIndex:
     @staticmethod
     def key(*identity: str | None) -> bytes:
         """Eight bytes for (venue, account, symbol, order_id, fill_id, side)."""
-        parts = [part or "" for part in identity]
-        text = "\0".join(parts)
+        parts = [part or "" for part in identity] if None in identity else identity
+        text = "\0".join(parts)  # type: ignore[arg-type]
         if text.count("\0") >= len(parts) > 0:  # one of them brings such a character along
-            text = repr(parts)
+            text = repr(list(parts))
         return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
     def get(self, key: bytes) -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ __all__ = ["Vault"]
 
 _UNSYNCED: Final = 65_536  # lines kept until they are synced; nobody has that many under way
 _LOOK_S: Final = 1.0  # how often to see whether somebody took the live file away
+_NOTE_S: Final = 0.05  # how far the head may lag behind while lines are written, where nothing is synced
 _ROTATE_AGAIN_S: Final = 60.0  # after a rotation that failed
 
 
@@ -65,7 +66,7 @@ class Vault:
         self.look_at = 0.0
         self.closed = False
         self._rotate_ns = rotate_ns
-        self._rotate_after = 0.0
+        self._rotate_after = self._note_at = 0.0
         self._faults = faults
         self._trouble = trouble
         self._head_path = root / "state" / "ledger.head"
@@ -190,10 +191,20 @@ class Vault:
             self.shared.durable = max(self.shared.durable, done)
             return done >= 0
 
-    def write_head(self, tail: tuple[int, bytes], unless_at: int | None = None) -> None:
-        """Note the end in the head, unless line `unless_at` is there already."""
+    def note_end(self, seq: int, *, at_once: bool = False) -> None:
+        """See that the head tells of line `seq`, soon or `at_once`.
+
+        Where lines need not survive the machine, this is not done for each: it would cost as much as writing one.
+        """
+        now = time.monotonic()
+        if self._head.seq < seq and (at_once or now >= self._note_at):
+            self._note_at = now + _NOTE_S
+            self.write_head(self.tail)
+
+    def write_head(self, tail: tuple[int, bytes]) -> None:
+        """Note the end in the head."""
         file = self.file
-        if self.closed or (unless_at is not None and self._head.seq >= unless_at):
+        if self.closed:
             return
         try:
             self._head.write(Head(*tail, file.first_seq, file.lowest, file.highest))

@@ -125,7 +125,7 @@ class Writer:
         if vault is None or self._abandoned or seq > vault.tail[0]:
             return False
         if not self._syncs:
-            vault.write_head(vault.tail, unless_at=seq)
+            vault.note_end(seq)
             if self._trouble and not self._pending and not vault.suspect:
                 self._over()
             return True
@@ -150,7 +150,11 @@ class Writer:
             at_once: Without a pause.
         """
         vault = self._vault
-        if vault is None or not (self._pending or self._trouble or vault.suspect):
+        if vault is None:
+            return True
+        if not self._syncs:
+            vault.note_end(vault.tail[0], at_once=True)
+        if not (self._pending or self._trouble or vault.suspect):
             return True
         if not at_once and not self._trouble.may_try:
             return False

@@ -1,0 +1,227 @@
+"""Trades that somebody else kept, booked as if they had been reported: an exchange's history, old telemetry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from botobs.accounting.book import Book, Entry
+from botobs.accounting.entries import FillEntry, stamp
+from botobs.accounting.exchange.fills import Bad
+from botobs.accounting.exchange.markets import market
+from botobs.accounting.numbers import ZERO, exact, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from botobs.accounting.account import Account, Booking
+    from botobs.accounting.exchange.fills import ExchangeFill
+    from botobs.accounting.ledger import Ticket
+
+__all__ = ["ImportReport", "Problem", "import_fills"]
+
+_MOST_PROBLEMS = 1_000
+_STEP = 500  # fills between two words about the progress
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """A row that was not booked.
+
+    Attributes:
+        line: Where it stands in the file.
+        what: `refused` or `conflict`.
+        reason: Why.
+    """
+
+    line: int
+    what: str
+    reason: str
+
+
+@attrs.define(kw_only=True)
+class ImportReport:
+    """What became of the rows of a file.
+
+    Attributes:
+        new: Fills that were booked.
+        duplicates: Fills that the ledger has already; nothing was done.
+        conflicts: Fills that the ledger has with other content; not booked.
+        refused: Rows that ought to be fills and cannot be understood; not booked.
+        skipped: Rows that are no fills: funding, sums, comments.
+        start: The earliest of the new fills (RFC 3339).
+        end: The latest of them.
+        durable: Whether everything new is on the disk, as durable as configured.
+        problems: Conflicts and refusals, the first 1,000.
+        notes: What else a reader should know.
+    """
+
+    new: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    refused: int = 0
+    skipped: int = 0
+    start: str | None = None
+    end: str | None = None
+    durable: bool = True
+    problems: list[Problem] = attrs.field(factory=list)
+    notes: list[str] = attrs.field(factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that looks like a fill is in the ledger."""
+        return not self.conflicts and not self.refused and self.durable
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"ok": self.ok, **attrs.asdict(self)}
+
+
+def import_fills(
+    account: Account,
+    rows: Iterable[ExchangeFill | Bad],
+    *,
+    progress: Callable[[int, int], object] | None = None,
+) -> ImportReport:
+    """Book the fills of a statement, in the order of time, as kind `import`.
+
+    Doing it again changes nothing: what the ledger has is known by its ids. A fill without an id gets one made of
+    what it says, so the same row is the same fill again; equal rows in one file are fills of their own.
+
+    A row that names no venue or account takes those of the only position that the ledger has in its market, and its
+    symbol the spelling used there, so that a history and the bot's own fills meet.
+
+    Args:
+        account: Whose. Nobody else books meanwhile.
+        rows: What `read_trades` gives.
+        progress: Is told how many of how many fills are done.
+    """
+    report = ImportReport()
+    entries = _entries(account, rows, report)
+    last: Ticket | None = None
+    with account.bulk():
+        for done, (line, entry, more_fees) in enumerate(entries, 1):
+            booking = account.fill(entry)
+            if booking.ticket is not None:
+                last = booking.ticket
+                report.new += 1
+                report.start = report.start or entry.ts
+                report.end = entry.ts
+            elif booking.duplicate or (booking.conflict and _is_coarser(booking, entry)):
+                report.duplicates += 1
+            else:
+                report.conflicts += booking.conflict
+                report.refused += not booking.conflict
+                _note(report, line, "conflict" if booking.conflict else "refused", booking.reason or "not booked")
+            if more_fees and booking.ticket is not None:
+                _note_fees(report, line, more_fees)
+            if progress is not None and (done % _STEP == 0 or done == len(entries)):
+                progress(done, len(entries))
+    if last is not None:
+        report.durable = account.ledger.settle(last)  # one sync for all of them
+    return report
+
+
+@exact
+def _entries(
+    account: Account, rows: Iterable[ExchangeFill | Bad], report: ImportReport
+) -> Sequence[tuple[int, FillEntry, tuple[Any, ...]]]:
+    """Every fill as it will be booked, sorted: then each is the latest of its book as a rule."""
+    known = _Known(account)
+    received = stamp(account.wall())
+    seen: Counter[bytes] = Counter()
+    found: list[tuple[tuple[Any, ...], int, FillEntry, tuple[Any, ...]]] = []
+    for row in rows:
+        if isinstance(row, Bad):
+            report.skipped += row.harmless
+            if not row.harmless:
+                report.refused += 1
+                _note(report, row.line, "refused", row.reason)
+            continue
+        entry = FillEntry(
+            symbol=row.symbol, side=row.side, qty=row.qty, price=row.price, ts=row.ts, timed=True, received=received,
+            fee=row.fee, fee_asset=row.fee_asset, role=row.role, order_id=row.order_id, fill_id=row.fill_id,
+            venue=row.venue, account=row.account, position_side=row.position_side, kind="import",
+            more={"extra_fees": [[text(fee), asset] for fee, asset in row.extra_fees]} if row.extra_fees else None,
+        )  # fmt: skip
+        known.place(entry)
+        if entry.fill_id is None:
+            entry.fill_id = _id_of(entry, seen)
+        key = Book.order(Entry(entry.ts, row.line, entry.fill_id, "quote", ZERO))
+        found.append((key, row.line, entry, row.extra_fees))
+    report.notes.extend(known.notes)
+    if seen:
+        report.notes.append(f"{seen.total()} fills have no id; each got one made of what it says")
+    found.sort(key=lambda item: item[0])
+    return [(line, entry, fees) for _, line, entry, fees in found]
+
+
+class _Known:
+    """Where the account holds which market, before anything is imported."""
+
+    def __init__(self, account: Account) -> None:
+        self.notes: list[str] = []
+        self._exact = {key[:3] for key in account.books}
+        self._of_market: dict[str, set[tuple[str | None, str | None, str]]] = {}
+        for key in self._exact:
+            self._of_market.setdefault(market(key[2]), set()).add(key)
+        self._told: set[tuple[str | None, ...]] = set()
+
+    def place(self, entry: FillEntry) -> None:
+        """Give an entry the venue, account and spelling that the ledger has, where only one can be meant."""
+        said = (entry.account, entry.venue, entry.symbol)
+        if said in self._exact:
+            return
+        fitting = [
+            key for key in self._of_market.get(market(entry.symbol), ())
+            if entry.account in (None, key[0]) and entry.venue in (None, key[1])
+        ]  # fmt: skip
+        if len(fitting) == 1:
+            entry.account, entry.venue, entry.symbol = fitting[0]
+        if fitting and said not in self._told:
+            self._told.add(said)
+            places = "; ".join(sorted(map(_named, fitting)))
+            self.notes.append(
+                f"{_named(said)} is taken for {places}, which the ledger has already" if len(fitting) == 1
+                else f"{_named(said)} is new; the ledger has {places}: say which with --venue, --account or --symbol"
+            )  # fmt: skip
+
+
+def _named(key: tuple[str | None, str | None, str]) -> str:
+    account, venue, symbol = key
+    return f"{symbol}{f' at {venue}' if venue else ''}{f', account {account}' if account else ''}"
+
+
+def _id_of(entry: FillEntry, seen: Counter[bytes]) -> str:
+    """An id for a fill that has none: the same for the same row, whatever file it stands in."""
+    said = (
+        entry.ts, entry.symbol, entry.side, entry.qty.normalize(), entry.price.normalize(), entry.order_id,
+        entry.account, entry.venue, entry.position_side,
+    )  # fmt: skip
+    body = "\0".join(map(str, said)).encode("utf-8", "surrogatepass")
+    row = blake2b(body, digest_size=8).digest()
+    seen[row] += 1
+    return f"row-{row.hex()}" if seen[row] == 1 else f"row-{row.hex()}-{seen[row]}"
+
+
+def _is_coarser(booking: Booking, entry: FillEntry) -> bool:
+    """Whether a file only tells the time less exactly than the ledger, and all else agrees."""
+    differs = booking.differs or {}
+    if set(differs) != {"ts"}:
+        return False
+    old, new = differs["ts"]
+    return (new.endswith(".000000Z") and old[:19] == new[:19]) or (new.endswith("000Z") and old[:23] == new[:23])
+
+
+def _note(report: ImportReport, line: int, what: str, reason: str) -> None:
+    if len(report.problems) < _MOST_PROBLEMS:
+        report.problems.append(Problem(line=line, what=what, reason=reason))
+
+
+def _note_fees(report: ImportReport, line: int, fees: tuple[Any, ...]) -> None:
+    told = ", ".join(f"{text(fee)} {asset or ''}".strip() for fee, asset in fees)
+    if len(report.notes) < _MOST_PROBLEMS:
+        report.notes.append(f"line {line}: a fill has one fee; {told} beside it is kept in the line and in no sum")
