@@ -211,6 +211,16 @@ class Book(Position):
         _, change = self._mend(at, None)
         return change._replace(quote_delta=self.turn - turn, gross=self.gross - gross, fees=self.fees - fees)
 
+    @property
+    def last_fill(self) -> tuple[tuple[Any, ...], Decimal] | None:
+        """The last fill's place in the order of time, and its price; `None` before the first."""
+        if self.last_price is None:
+            return None
+        for ts, seq, fill_id, kind, *_ in reversed(self._rows):
+            if kind not in ("funding", "position"):
+                return _order(ts, fill_id, seq), self.last_price
+        return ("" if self._floor is None else self._floor[0],), self.last_price
+
     # --- state ---
 
     def state(self) -> dict[str, Any]:

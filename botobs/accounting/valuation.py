@@ -34,6 +34,7 @@ class Valuation:
         self._worth: dict[BookKey, Decimal] = {}  # of the open positions
         self._worths: dict[str, Decimal] = {}  # the same, by settlement currency
         self._held: dict[str, dict[BookKey, Book]] = {}  # open positions, by symbol
+        self._books: dict[tuple[str | None, str], dict[BookKey, Book]] = {}  # all, by venue and symbol
         self._one: str | None = None  # the only currency that there is
         self._single = True
 
@@ -60,10 +61,16 @@ class Valuation:
         elif held is not None and held.pop(key, None) is not None and not held:
             del self._held[key[2]]
         self._value(key, book, currency)
+        near = self._books.setdefault(key[1:3], {})
+        near[key] = book
+        if len(near) > 1 and self._marks.get(key[1], key[2]) is None:  # its price is theirs too
+            for other, its in near.items():
+                if other != key and its.inventory:
+                    self._value(other, its, its.instrument.settle or self.currency)
 
     def rebuild(self, books: Mapping[BookKey, Book]) -> None:
         """Begin anew with `books`."""
-        for kept in (self._flows, self._worth, self._worths, self._held):
+        for kept in (self._flows, self._worth, self._worths, self._held, self._books):
             kept.clear()
         self._single = True
         for key, book in books.items():
@@ -89,7 +96,7 @@ class Valuation:
     def mark(self, key: BookKey, book: Book) -> Decimal | None:
         """The price at which the position of `book` is valued."""
         found = self._marks.get(key[1], key[2])
-        return book.last_price if found is None else found
+        return _unmarked(book, self._books.get(key[1:3], {})) if found is None else found
 
     def pnl(self) -> Decimal:
         """Total PnL since the beginning, in the account's currency; what cannot be converted is left out."""
@@ -109,7 +116,18 @@ class Valuation:
         worth = ZERO
         if book.inventory:
             price = self._marks.get(key[1], key[2])
-            worth = book.instrument.worth(book.inventory, book.last_price if price is None else price)
+            if price is None:
+                price = _unmarked(book, self._books.get(key[1:3], {}))
+            if price is not None:
+                worth = book.instrument.worth(book.inventory, price)
         before = self._worth.get(key)
         self._worth[key] = worth
         self._worths[currency] += worth if before is None else worth - before
+
+
+def _unmarked(book: Book, near: Mapping[BookKey, Book]) -> Decimal | None:
+    """The price of what was never marked: of the symbol's last fill, whosever it was; else what `book` paid."""
+    if len(near) <= 1:
+        return book.avg_price if book.last_price is None else book.last_price
+    last = max((found for other in (*near.values(), book) if (found := other.last_fill) is not None), default=None)
+    return book.avg_price if last is None else last[1]

@@ -1,6 +1,7 @@
 """The command line: one module per command, each with `arguments` and `run`.
 
-Exit status: 0 fine, 1 a check failed, 2 bad usage or a setting that will not do, 130 ended by Ctrl-C.
+Exit status: 0 fine, 1 a check failed or there is nothing to look at, 2 bad usage or a setting that will not do, 130
+ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from botobs.cli.arguments import parse
+from botobs.cli.place import NoDataError
 from botobs.cli.say import OutputError, complain, flush, silence
-from botobs.errors import ConfigError
+from botobs.errors import BotobsError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     _print_anything()
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = "botobs"
     try:
-        status = _run(sys.argv[1:] if argv is None else argv)
+        command, options = parse(words)
+        name = f"botobs {options.command}"
+        status = command.run(options)
         flush()
+    except SystemExit as done:  # help, version, or a mistake that was told
+        return _told(done)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -47,15 +55,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         complain(f"botobs: {error}")
         return 2
+    except NoDataError as error:
+        complain(f"{name}: {error}")
+        return 1
+    except BotobsError as error:
+        complain(f"{name}: {error}")
+        return 2
+    except OSError as error:  # a disk that fails, a file that may not be read
+        complain(f"{name}: {error.filename or 'something'}: {error.strerror or error}")
+        return 1
     return status
 
 
-def _run(argv: Sequence[str]) -> int:
+def _told(done: SystemExit) -> int:
     try:
-        command, options = parse(argv)
-    except SystemExit as done:  # help, version, or a mistake that was told
-        return done.code if isinstance(done.code, int) else 2
-    return command.run(options)
+        flush()
+    except BrokenPipeError:
+        silence()
+        return _NOBODY_READS
+    except OutputError as error:
+        silence()
+        complain(f"botobs: {error}")
+        return 1
+    return done.code if isinstance(done.code, int) else 2
 
 
 def _print_anything() -> None:

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play it, and tell how it went; 1 if records were lost."""
+    """Play it, and tell how it went; 1 if records were lost or the exchange's statement says otherwise."""
     from botobs.demo import session, words  # noqa: PLC0415  # exporters load here, not for --help
 
     plan = session.Plan(seconds=options.seconds, seed=options.seed, port=options.port, data_dir=options.data_dir)
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         say(["", *words.closing(outcome)])
     if outcome.stopped_by is not None:
         return 128 + outcome.stopped_by
-    return 1 if outcome.lost else 0
+    return 1 if outcome.lost or not outcome.agreement.ok else 0
 
 
 class _Silent:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import IO
 
-__all__ = ["OutputError", "complain", "flush", "say", "silence"]
+__all__ = ["OutputError", "complain", "flush", "output", "say", "say_json", "silence"]
 
 
 class OutputError(Exception):
@@ -26,6 +28,33 @@ def say(lines: Iterable[str]) -> None:
     """
     with _told():
         print("\n".join(lines), flush=True)  # noqa: T201  # what a command line is for
+
+
+def say_json(value: object) -> None:
+    """Print one JSON object.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+        OutputError: It cannot be written.
+    """
+    say([json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout is not None and sys.stdout.isatty() else None)])
+
+
+@contextlib.contextmanager
+def output() -> Iterator[IO[str]]:
+    """Standard output, for whoever writes much, piece by piece.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+        OutputError: It cannot be written.
+    """
+    if sys.stdout is None:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  # no path of the user's
+            yield nowhere
+        return
+    with _told():
+        yield sys.stdout
+        sys.stdout.flush()
 
 
 def flush() -> None:

@@ -29,10 +29,10 @@ _WINDOW: Final = 64
 _LOTS: Final = {each.symbol: each.lot for each in INSTRUMENTS}
 _TICKS: Final = {each.symbol: each.tick for each in INSTRUMENTS}
 _ATTEMPTS: Final = 2
-_STOP_BPS, _TARGET_BPS = 12, 24
+_STOP_BPS, _TARGET_BPS = 15, 30
 _WIDEST_BPS: Final = 4.0  # the spread at which it does not trade
 _MOST_BACKLOG: Final = 2  # bars it may be behind and still open positions
-_ENTER_BPS, _EXIT_BPS = 2.6, 1.0
+_ENTER_BPS, _EXIT_BPS = 3.0, 0.5
 
 
 @attrs.frozen

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from botobs.demo.standing import Standing
 from botobs.stages.tick import LATENCY_KEYS, TOTAL
 from botobs.streams.reader import StreamReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from decimal import Decimal
 
     from botobs.demo.exchange import Exchange
     from botobs.observer import Observer
@@ -55,15 +55,11 @@ class Latency:
 
 @attrs.frozen(kw_only=True)
 class Reading:
-    """How the demo stands at one moment; `simulated_pnl` is the exchange's game money, the rest botobs's numbers."""
+    """How the demo stands at one moment: botobs's numbers, apart from `bars`."""
 
     ran_s: float
     bars: int
-    orders: int
-    fills: int
-    rejects: int
-    simulated_pnl: Decimal
-    simulated_fees: Decimal
+    standing: Standing
     latency: Mapping[str, Latency]
     traces_kept: Mapping[str, int]
     written: int
@@ -101,17 +97,13 @@ class Readings:
 
     def now(self, ran_s: float) -> Reading:
         """The latest numbers; those from the disk are up to a second old while the bot runs."""
-        account, observer = self._exchange.account, self._observer
+        observer = self._observer
         found = {name: Latency.of(self._values[key].copy()) for key, name in STAGES.items()}
         health, report = observer.health_page(), observer.report()
         return Reading(
             ran_s=ran_s,
             bars=self._exchange.bars,
-            orders=account.orders,
-            fills=account.fills,
-            rejects=account.rejects,
-            simulated_pnl=self._exchange.pnl,
-            simulated_fees=account.fees,
+            standing=Standing.of(observer),
             latency={name: latency for name, latency in found.items() if latency is not None},
             traces_kept=dict(report.traces),
             written=report.records.delivered,

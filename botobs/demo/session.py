@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import re
 import signal
 import socket
 import time
@@ -16,8 +17,9 @@ import orjson
 from botobs.clock import rfc3339
 from botobs.config import load
 from botobs.demo.bot import Bot
-from botobs.demo.exchange import SYMBOLS, Exchange
+from botobs.demo.exchange import DEPOSIT, SYMBOLS, Exchange
 from botobs.demo.readings import Reading, Readings
+from botobs.demo.standing import Agreement
 from botobs.demo.timeline import Timeline
 from botobs.errors import ConfigError
 from botobs.observer import Observer
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Plan", "Scene", "Show", "play"]
 
 BOT: Final = "demo-bot"
+_RUN: Final = re.compile(r"demo-\d+(?:\.(\d+))?")
 _END_S: Final = 0.8  # the demo is over within a second of its time, whatever a collector does
 _PORT_TROUBLE: Final[dict[int | None, str]] = {errno.EADDRINUSE: "is in use", errno.EACCES: "is not for this user"}
 
@@ -84,6 +87,7 @@ class Outcome:
         reading: The last reading.
         records: Records written, by stream.
         report: What `shutdown` reported.
+        agreement: What the exchange's statement says to botobs's numbers.
         collector: What is wrong with the collector, if something is.
         stopped_by: The signal that ended it early, or `None`.
     """
@@ -92,6 +96,7 @@ class Outcome:
     reading: Reading
     records: dict[str, int]
     report: Report
+    agreement: Agreement
     collector: str | None
     stopped_by: signal.Signals | None
 
@@ -129,22 +134,23 @@ async def _play(plan: Plan, show: Show) -> Outcome:
     keywords: dict[str, Any] = {"mode": "live", "bot_version": "demo", "prometheus_port": plan.port}
     if plan.data_dir is not None:
         keywords["data_dir"] = plan.data_dir
-    # whatever environment and file say: a game must not ring anybody
-    keywords |= {"slack_webhook_url": None, "redis_url": None}
+    # whatever environment and file say: a game must not ring anybody, and counts from what the exchange was given
+    keywords |= {"slack_webhook_url": None, "redis_url": None, "starting_equity": DEPOSIT, "ledger": True}
     settings = load(BOT, keywords)
     assert settings.data_dir is not None  # only a backtest may be without
-    _refuse_foreign(settings.data_dir)
+    before = _runs_before(settings.data_dir)
+    run_id = f"demo-{plan.seed}" + (f".{before + 1}" if before else "")
     notes = []
     trouble = _port_trouble(settings)
     if trouble is not None:
         keywords["prometheus_port"] = 0
         notes.append(f"port {plan.port} {trouble}, so metrics are on a free one")
     timeline = Timeline()
-    exchange = Exchange(timeline, plan.seconds, plan.seed)
+    exchange = Exchange(timeline, plan.seconds, plan.seed, folder=settings.data_dir / "exchange", session=run_id)
     with _signals(exchange) as caught:
         since = rfc3339(time.time_ns())
         # the same seed gives the same ids
-        observer = Observer.start(BOT, keywords, Parts(seed=plan.seed, run_id=f"demo-{plan.seed}"))
+        observer = Observer.start(BOT, keywords, Parts(seed=plan.seed, run_id=run_id))
         try:
             readings = Readings(observer, exchange)
             readings.start()
@@ -153,6 +159,7 @@ async def _play(plan: Plan, show: Show) -> Outcome:
             begun = time.monotonic()
             await _watch(_run_bot(timeline, exchange), exchange, show, lambda: readings.now(time.monotonic() - begun))
             ran_s = time.monotonic() - begun
+            agreement = Agreement.of(observer, exchange)
             report = observer.shutdown(_END_S)
             readings.stop()
             return Outcome(
@@ -160,17 +167,20 @@ async def _play(plan: Plan, show: Show) -> Outcome:
                 reading=readings.now(ran_s),
                 records=readings.by_stream(since),
                 report=report,
+                agreement=agreement,
                 collector=next(iter(observer.health_page()["otlp"]["trouble"]), None),
                 stopped_by=caught[0] if caught else None,
             )
         finally:
             show.finish()
             observer.shutdown(_END_S)
+            exchange.statement.close()
 
 
 async def _run_bot(timeline: Timeline, exchange: Exchange) -> None:
     bot = Bot(exchange)
-    await timeline.run(*(bot.trade(symbol) for symbol in SYMBOLS), bot.keep_books())
+    bot.catch_up()
+    await timeline.run(*(bot.trade(symbol) for symbol in SYMBOLS), bot.take_funding())
 
 
 async def _watch(bot: Any, exchange: Exchange, show: Show, reading: Any) -> None:
@@ -203,24 +213,27 @@ def _scene(plan: Plan, settings: Settings, observer: Observer, notes: list[str])
     )
 
 
-def _refuse_foreign(data_dir: Path) -> None:
-    """Leave alone what another bot wrote."""
+def _runs_before(data_dir: Path) -> int:
+    """How often the demo ran in a directory; what another bot wrote is left alone."""
     hint = "the demo takes one of its own, such as --data-dir /tmp/botobs-demo"
     try:
         content = (data_dir / "state" / "run.json").read_bytes()
     except FileNotFoundError:
         if next(data_dir.glob("logs/*.jsonl"), None) or (data_dir / "metrics" / "fills.jsonl").exists():
             raise ConfigError(f"data_dir = {str(data_dir)!r} has records of a run that is not known; {hint}") from None
-        return
+        return 0
     except (OSError, ValueError):
-        return  # whatever it is, `start` has better words for it
+        return 0  # whatever it is, `start` has better words for it
     try:
-        owner = orjson.loads(content)["bot"]
+        said = orjson.loads(content)
+        owner = said["bot"]
     except Exception:  # torn, or not ours
-        owner = None
+        said = owner = None
     if owner != BOT:
         whose = f"belongs to the bot {owner!r}" if isinstance(owner, str) else "belongs to a bot that is not known"
         raise ConfigError(f"data_dir = {str(data_dir)!r} {whose}; {hint}")
+    found = _RUN.fullmatch(str(said.get("run_id")))
+    return 1 if found is None else int(found[1] or 1)
 
 
 def _port_trouble(settings: Settings) -> str | None:

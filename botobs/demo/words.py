@@ -7,7 +7,12 @@ import shlex
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
+from botobs.accounting.totals import plain
+from botobs.demo import sums
 from botobs.demo.exchange import BARS_PER_SECOND, SYMBOLS
+from botobs.demo.statement import TRADES
 
 if TYPE_CHECKING:
     from botobs.demo.readings import Reading
@@ -16,13 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["HEAD", "board", "closing", "facts", "opening", "row"]
 
 #: Over the lines of `row`.
-HEAD: Final = "time  bars orders p50 ms p99 ms traces records lost sim.PnL"
+HEAD: Final = "time  bars orders fills trades   equity     PnL  slip p99 ms"
 
 _ABOUT: Final = {
-    "account": "the account, once a second",
-    "orders": "each order, and what became of it",
+    "costs": "fees, slippage and funding, fill by fill",
+    "equity_curve": "equity as it went, to plot",
+    "execution": "orders, as they were sent, filled, withdrawn",
+    "rejections": "what the exchange refused, and the market then",
     "runs": "when botobs started and ended",
     "signals": "what the bot saw and chose, with latency",
+    "trade_lifecycle": "each round trip, from entry to exit",
 }
 
 _SIGNALS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -36,7 +44,7 @@ def opening(scene: Scene) -> list[str]:
         "botobs demo: a bot on a simulated exchange",
         f"  trades    {' and '.join(SYMBOLS)}, {rate} bars a second",
         f"  runs      {plan.seconds:g} s with seed {plan.seed}; Ctrl-C ends it sooner",
-        f"  records   {scene.data_dir}/logs",
+        f"  records   {scene.data_dir}",
     ]
     if scene.url is not None:
         lines.append(f"  metrics   {scene.url}/metrics")
@@ -45,19 +53,21 @@ def opening(scene: Scene) -> list[str]:
 
 def row(reading: Reading) -> str:
     """How it stands, in a line of 60 columns."""
-    tick = reading.latency.get("whole tick")
-    p50, p99 = ("-", "-") if tick is None else (_ms(tick.p50), _ms(tick.p99))
+    standing, tick = reading.standing, reading.latency.get("whole tick")
+    slip = standing.slippage_bps
     return (
-        f"{reading.ran_s:3.0f}s {reading.bars:5} {reading.orders:6} {p50:>6} {p99:>6} "
-        f"{sum(reading.traces_kept.values()):6} {reading.written:7} {_lost(reading):4} {reading.simulated_pnl:>7}"
+        f"{reading.ran_s:3.0f}s {reading.bars:5} {standing.orders:6} {standing.fills:5} {standing.trades.trades:6} "
+        f"{sums.cents(standing.totals.equity):>8} {sums.cents(standing.totals.total_pnl):>7} "
+        f"{'-' if slip is None else f'{slip:.2f}':>5} {'-' if tick is None else _ms(tick.p99):>6}"
     )
 
 
 def board(scene: Scene, reading: Reading) -> list[str]:
     """How it stands, to be drawn over the last one."""
     return [
-        f"{reading.ran_s:.0f} s of {scene.plan.seconds:g} s: {_trading(reading)}",
+        f"{reading.ran_s:.0f} s of {scene.plan.seconds:g} s: {_counts(reading)}",
         "",
+        *_money(reading),
         *_latency(reading),
         "",
         f"{reading.written} records on disk, {_lost(reading)} lost; {_kept(reading)}",
@@ -69,7 +79,10 @@ def closing(outcome: Outcome) -> list[str]:
     reading, scene = outcome.reading, outcome.scene
     how = "" if outcome.stopped_by is None else f", ended early by {_SIGNALS[outcome.stopped_by]}"
     lines = [
-        f"{reading.ran_s:.1f} s{how}: {_trading(reading)}",
+        f"{reading.ran_s:.1f} s{how}: {_counts(reading)}",
+        "",
+        *_money(reading),
+        *sums.compared(outcome.agreement),
         "",
         *_latency(reading),
         "",
@@ -78,7 +91,11 @@ def closing(outcome: Outcome) -> list[str]:
     width = max((len(stream) for stream in outcome.records), default=0)
     for stream, count in outcome.records.items():
         lines.append(f"  {count:6}  {stream:{width}}  {_ABOUT.get(stream, '')}".rstrip())
-    lines += [f"  in {scene.data_dir}/logs/<stream>.jsonl", ""]
+    lines += [
+        f"  in {scene.data_dir}/logs/<stream>.jsonl",
+        f"  and the ledger, every fill and payment, in {scene.data_dir}/metrics/fills.jsonl",
+        "",
+    ]
     sent = outcome.report.spans
     lines.append(f"Worth keeping: {_kept(reading)}")
     if scene.sends:
@@ -95,7 +112,7 @@ def closing(outcome: Outcome) -> list[str]:
 
 def facts(outcome: Outcome) -> dict[str, Any]:
     """The same for programs."""
-    reading, scene = outcome.reading, outcome.scene
+    reading, scene, standing = outcome.reading, outcome.scene, outcome.reading.standing
     spans = outcome.report.spans
     return {
         "seconds": scene.plan.seconds,
@@ -105,11 +122,15 @@ def facts(outcome: Outcome) -> dict[str, Any]:
         "run_id": scene.run_id,
         "symbols": list(SYMBOLS),
         "bars": reading.bars,
-        "orders": reading.orders,
-        "fills": reading.fills,
-        "rejects": reading.rejects,
-        "simulated_pnl": str(reading.simulated_pnl),
-        "simulated_fees": str(reading.simulated_fees),
+        "orders": standing.orders,
+        "fills": standing.fills,
+        "rejections": standing.rejections,
+        "totals": standing.totals.to_dict(),
+        "positions": plain([attrs.asdict(each) for each in standing.positions]),
+        "trades": standing.trades.to_dict(),
+        "strategies": {name: each.to_dict() for name, each in standing.strategies.items()},
+        "slippage": plain([attrs.asdict(each) for each in standing.slippage]),
+        "statement": outcome.agreement.plain(),
         "records": outcome.records,
         "records_lost": outcome.lost,
         "dropped": dict(reading.dropped),
@@ -127,9 +148,14 @@ def facts(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _trading(reading: Reading) -> str:
-    counts = f"bars {reading.bars}, orders {reading.orders}, rejected {reading.rejects}"
-    return f"{counts}\nsimulated PnL {reading.simulated_pnl:+} USD, fees of {reading.simulated_fees:.2f} USD included"
+def _counts(reading: Reading) -> str:
+    standing = reading.standing
+    return f"{reading.bars} bars, {standing.orders} orders, {standing.fills} fills, {standing.rejections} refusals"
+
+
+def _money(reading: Reading) -> list[str]:
+    standing = reading.standing
+    return [*sums.account(standing), "", *sums.trades(standing), "", *sums.slippage(standing), ""]
 
 
 def _latency(reading: Reading) -> list[str]:
@@ -152,7 +178,7 @@ def _lost(reading: Reading) -> int:
 
 def _look(outcome: Outcome) -> list[str]:
     logs = outcome.scene.data_dir / "logs"
-    signals, orders = str(logs / "signals.jsonl"), str(logs / "orders.jsonl")
+    signals = str(logs / "signals.jsonl")
     lines = ["Look at it"]
     if "signals" in outcome.records:
         slowest = "max_by(.latency.total_latency_ms) | {ts, symbol, bar_id, latency}"
@@ -166,16 +192,34 @@ def _look(outcome: Outcome) -> list[str]:
             "  # latency in pandas",
             f"  python -c {shlex.quote(quantiles)}",
         ]
-    if outcome.reading.rejects and "orders" in outcome.records:
+    if "trade_lifecycle" in outcome.records:
+        best = 'max_by(.net_pnl_usd | tonumber) | {symbol, strategy_id, entry_px, exit_px, exit_reason, net_pnl_usd}'
         lines += [
-            "  # what the exchange refused; its trace_id leads to the signal",
-            f"""  jq -c 'select(.status == "rejected") | [.order_id, .code, .trace_id]' {shlex.quote(orders)}""",
+            "  # the best trade of all",
+            f"  jq -s {shlex.quote(best)} {shlex.quote(str(logs / 'trade_lifecycle.jsonl'))}",
+        ]
+    if outcome.reading.standing.totals.fills:
+        ledger = outcome.scene.data_dir / "metrics" / "fills.jsonl"
+        lines += [
+            "  # the ledger: fills and funding, and what was held after each",
+            f"  jq -c '[.ts, .type, .symbol, .side, .size, .price, .inventory]' {shlex.quote(str(ledger))}",
         ]
     return lines
 
 
 def _next(outcome: Outcome) -> list[str]:
-    lines = ["Next"]
+    place = outcome.scene.data_dir
+    where = f"--data-dir {shlex.quote(str(place))}"
+    lines = [
+        "Next",
+        "  # the same numbers from the files: all time, the last hours",
+        f"  botobs dump {where}",
+        f"  botobs window --last 6h {where}",
+        "  # is every line of the ledger there, unchanged and in order?",
+        f"  botobs verify {where}",
+        "  # fill by fill beside the exchange's statement",
+        f"  botobs compare {shlex.quote(str(place / 'exchange' / TRADES))} {where}",
+    ]
     url, port = outcome.scene.url, outcome.scene.plan.port
     if url is not None and url.endswith(f":{port}"):  # another port will be another one next time
         lines += [

@@ -167,8 +167,14 @@ class Desk:
             booked=True, durable=done.durable, late=change.late, fill_id=entry.fill_id, order_id=entry.order_id,
             trade_id=change.trade_id, slippage_bps=bps, slippage=money, gross_pnl=change.gross,
             position=change.inventory,
-            reason=None if done.durable else "it could not be written; it is in memory and will be written",
+            reason=None if done.durable else self._why_not(),
         )  # fmt: skip
+
+    def _why_not(self) -> str:
+        """Why a line that was booked is not durable."""
+        if self.account.ledger.root is None:
+            return "there is no ledger on disk"
+        return "it could not be written; it is in memory and will be written"
 
     @exact
     def _follow(self, done: Filled) -> None:

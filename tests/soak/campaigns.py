@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.soak.backtest import replay, same_files
 from tests.soak.crash import crash_rounds
 from tests.soak.forks import busy_forks
+from tests.soak.ledger import ledger_rounds
 from tests.soak.processes import records
 from tests.soak.trouble import (
     collector_rounds,
@@ -42,6 +43,7 @@ CAMPAIGNS = {
     "forks": (forks, 200, 5),
     "full disk": (full_disk_rounds, 100, 4),
     "small disk": (small_disk, 1, 1),
+    "ledger": (ledger_rounds, 300, 3),
     "collector": (collector_rounds, 200, 8),
     "starts": (endless_starts, 500, 10),
     "backtest": (backtest, 1_000_000, 5_000),
