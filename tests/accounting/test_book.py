@@ -22,7 +22,7 @@ from botobs.accounting.numbers import EXACT, ZERO
 from botobs.accounting.trade import difference
 from tests.accounting.reference import Reference, near, order
 
-EXAMPLES = int(os.environ.get("BOTOBS_BOOK_EXAMPLES", "10"))
+EXAMPLES = 10 * int(os.environ.get("SOAK_FACTOR", "1"))  # `make soak` asks for more examples
 some = settings(max_examples=EXAMPLES, deadline=None)
 
 LINEAR = Instrument("BTCUSDT")

@@ -27,7 +27,8 @@ plain = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(plain)
 
 ZONE = "Europe/Berlin"
-EXAMPLES = int(os.environ.get("BOTOBS_PERFORMANCE_EXAMPLES", "25"))
+MORE = int(os.environ.get("SOAK_FACTOR", "1"))  # `make soak` asks for more examples
+EXAMPLES = 25 * MORE
 BEGIN = dt.datetime(2026, 10, 24, 18, tzinfo=dt.UTC)  # the clocks are set back in the night
 
 
@@ -329,7 +330,7 @@ def test_sessions_and_what_is_remembered_are_bounded(tmp_path, monkeypatch):
 def test_the_last_trade_costs_what_the_first_did():
     performance = Performance(None, keep=512, rolling_window=20)
     took = []
-    blocks = int(os.environ.get("BOTOBS_PERFORMANCE_TRADES", "12000")) // 1_000
+    blocks = 12 * min(MORE, 8)
     for block in range(blocks):
         events = [
             event(record(no, no // 10, no % 7 - 3, strategy=f"s{no % 5}"))
