@@ -1,4 +1,4 @@
-"""A bot on asyncio, a task per symbol; its records are in data/asyncio-bot/logs. Takes a number of seconds."""
+"""A bot on asyncio, a task per symbol; its records are in data/asyncio-bot. Takes a number of seconds."""
 
 import asyncio
 import random
@@ -22,11 +22,24 @@ async def predict(x: dict[str, float]) -> float:
 
 
 @botobs.execution
-async def send(symbol: str, side: str) -> float:
+async def send(symbol: str, side: str, price: float) -> float:
     await asyncio.sleep(random.uniform(0.001, 0.005))  # the exchange, if there were one
     if random.random() < 0.1:
         raise ConnectionError(f"{symbol}: no answer to the {side}")
-    return random.uniform(0.1, 0.5)
+    return price * (1.0001 if side == "buy" else 0.9999)
+
+
+async def order(symbol: str, side: str, price: float, pred_bps: float) -> None:
+    order_id = botobs.order(symbol, side, 1, decision_px=price, strategy="gap", pred_bps=pred_bps)
+    botobs.sent(order_id)
+    try:
+        got = await send(symbol, side, price)
+    except ConnectionError as error:  # its trace is kept; the bot goes on
+        botobs.reject(order_id, "NO_ANSWER", str(error), error=error)
+    else:
+        await botobs.afill(
+            order_id, price=got, qty=1, fee=got * 0.0001, role="taker"
+        )  # the disk never holds up the loop
 
 
 async def trade(symbol: str) -> None:
@@ -41,10 +54,7 @@ async def trade(symbol: str) -> None:
                 side = "buy" if pred_bps > 5 else "sell" if pred_bps < -5 else None
             tick.signal(features=x, decision={"side": side}, source="gap", pred_bps=pred_bps)
             if side:
-                try:
-                    botobs.event("answers", side=side, fee=await send(symbol, side))
-                except ConnectionError as error:  # its trace is kept; the bot goes on
-                    botobs.event("answers", side=side, error=str(error))
+                await order(symbol, side, prices[-1], pred_bps)
 
 
 async def main() -> None:
@@ -53,6 +63,10 @@ async def main() -> None:
             group.create_task(trade(symbol))
 
 
-with botobs.start("asyncio-bot", data_dir="data/asyncio-bot", prometheus_port=0) as obs:
+with botobs.start("asyncio-bot", data_dir="data/asyncio-bot", starting_equity=10_000, prometheus_port=0) as obs:
     asyncio.run(main())
+    for name, value in obs.totals().to_dict().items():
+        print(f"{name:18} {value}")
+    for row in obs.slippage.stats("side"):
+        print(f"{row.key}: {row.fills} fills, slippage {row.mean_bps:.2f} bps, {row.rejections} orders refused")
     print(obs.flush())

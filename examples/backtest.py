@@ -1,4 +1,4 @@
-"""A backtest: the same bars leave the same signals, to the byte, in data/backtest/logs. Takes a number of bars."""
+"""A backtest: the same bars leave the same records, to the byte, in data/backtest. Takes a number of bars."""
 
 import random
 import sys
@@ -35,7 +35,7 @@ def features(price: float, fast: float, slow: float) -> dict[str, float]:
 
 def main() -> None:
     clock = BarClock()
-    with botobs.start("backtest", mode="backtest", clock=clock, data_dir="data/backtest") as obs:
+    with botobs.start("backtest", mode="backtest", clock=clock, data_dir="data/backtest", starting_equity=1_000) as obs:
         fast = slow = 100.0
         position = 0
         for bar_id, price in bars(clock):
@@ -47,7 +47,15 @@ def main() -> None:
                     wanted = (fast > slow) - (fast < slow)
                 if wanted != position:
                     tick.signal(features=x, decision={"from": position, "to": wanted}, source="cross")
+                    side, qty = "buy" if wanted > position else "sell", abs(wanted - position)
+                    order_id = obs.order("BTC-USD", side, qty, decision_px=price, strategy="cross")
+                    got = price * (1.0001 if side == "buy" else 0.9999)
+                    obs.fill(order_id, price=got, qty=qty, fee=got * qty * 1e-4, role="taker")
                     position = wanted
+        for name, value in obs.totals().to_dict().items():
+            print(f"{name:18} {value}")
+        trades = obs.performance.summary("all")
+        print(f"{trades.trades} trades, {trades.wins} won, {trades.expectancy:.4f} each after costs")
         print(obs.flush())
 
 

@@ -1,4 +1,4 @@
-"""A bot on threads, one per symbol; its records are in data/threaded-bot/logs. Takes a number of seconds."""
+"""A bot on threads, one per symbol; its records are in data/threaded-bot. Takes a number of seconds."""
 
 import queue
 import random
@@ -21,7 +21,9 @@ def feed(queues: dict[str, queue.Queue[Quote | None]]) -> None:
         time.sleep(0.02)
         for symbol, waiting in queues.items():
             prices[symbol] *= random.gauss(1, 0.0005)
-            waiting.put((number, prices[symbol] - 0.01, prices[symbol] + 0.01))
+            bid, ask = prices[symbol] - 0.01, prices[symbol] + 0.01
+            botobs.mark(symbol, bid=bid, ask=ask)  # what is held is worth this now, whenever the bot looks at it
+            waiting.put((number, bid, ask))
     for waiting in queues.values():
         waiting.put(None)
 
@@ -41,13 +43,16 @@ def trade(symbol: str, waiting: queue.Queue[Quote | None]) -> None:
                 move_bps, last = (mid / last - 1) * 1e4, mid
             with botobs.decision():
                 change = (move_bps > 5) - (move_bps < -5)
-            if change and allowed(position, change):
-                with botobs.execution():
-                    position += change
             tick.signal(features={"move_bps": move_bps}, decision={"change": change}, position=position)
+            if change and allowed(position, change):
+                side, price = ("buy", ask) if change > 0 else ("sell", bid)
+                order_id = botobs.order(symbol, side, 1, decision_px=mid, strategy="momentum")
+                with botobs.execution():
+                    position += change  # the exchange, if there were one
+                botobs.fill(order_id, price=price, qty=1, fee="0.01", role="taker")
 
 
-with botobs.start("threaded-bot", data_dir="data/threaded-bot", prometheus_port=0) as obs:
+with botobs.start("threaded-bot", data_dir="data/threaded-bot", starting_equity=10_000, prometheus_port=0) as obs:
     queues: dict[str, queue.Queue[Quote | None]] = {symbol: queue.Queue() for symbol in SYMBOLS}
     workers = [threading.Thread(target=trade, args=pair) for pair in queues.items()]
     for worker in workers:
@@ -55,4 +60,7 @@ with botobs.start("threaded-bot", data_dir="data/threaded-bot", prometheus_port=
     feed(queues)
     for worker in workers:
         worker.join()
+    for name, value in obs.totals().to_dict().items():
+        print(f"{name:18} {value}")
+    print(*obs.positions, sep="\n")
     print(obs.flush())

@@ -13,6 +13,7 @@ import pytest
 
 import botobs
 from botobs.cli import main
+from botobs.cli.arguments import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,23 +47,84 @@ def test_entry_point():
     assert scripts == {"botobs": f"{main.__module__}:{main.__name__}"}
 
 
-@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS)])
 @pytest.mark.parametrize("columns", [60, 120])
 def test_help_fits_the_terminal(words, columns, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "--data-dir" in out
-    assert "demo" in out
+    assert words[0] in out or words == ["--help"]
     assert max(map(len, out.splitlines())) <= columns
+
+
+def test_alone_it_prints_help(capsys):
+    assert main([]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("usage: botobs")
+    assert all(f"\n    {name} " in told.out for name in COMMANDS)
+    assert told.err == ""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in COMMANDS if name not in ("demo", "compare", "import-json", "import-csv")]
+)
+@pytest.mark.parametrize("what", ["missing", "empty", "file"])
+def test_a_place_without_data_is_told_in_one_line_and_left_alone(name, what, capsys, tmp_path):
+    if what == "empty":
+        (tmp_path / "data").mkdir()
+    elif what == "file":
+        (tmp_path / "data").write_text("")
+    more = ["--last", "6h"] if name == "window" else ["--yes"] if name == "reset" else []
+    status = main([name, *more])
+    told = capsys.readouterr()
+    if name == "performance" and what == "empty":  # no trades is an answer
+        assert (status, told.err) == (0, "")
+        assert "0 closed trades" in told.out
+    else:
+        assert status == 1
+        assert told.out == ""
+        assert told.err.startswith(f"botobs {name}: ")
+        assert told.err.count("\n") == 1
+    assert [*tmp_path.rglob("*")] == ([] if what == "missing" else [tmp_path / "data"])
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("", "botobs: which command? 'botobs --help' lists them"),
+        ("--json", "botobs: which command? 'botobs --help' lists them"),
+        ("--data-dir x", "botobs: which command? 'botobs --help' lists them"),
         ("dmeo", "botobs: there is no command 'dmeo'; did you mean demo?"),
-        ("zzz --seconds 3", "botobs: there is no command 'zzz'; the commands are demo"),
+        ("zzz --seconds 3", "botobs: there is no command 'zzz'; the commands are " + ", ".join(COMMANDS)),
+        ("exprt", "botobs: there is no command 'exprt'; did you mean export?"),
+        ("import", "botobs: there is no command 'import'; did you mean import-json?"),
+        ("window --last 6x", "botobs window: --last: '6x' will not do; it takes a duration such as 90m, 6h or 7d"),
+        ("window", "botobs window: one of the arguments --last --since is required"),
+        (
+            "window --since never",
+            "botobs window: --since: 'never' will not do; it takes a time such as 2026-01-31, 2026-01-31T12:00:00Z "
+            "or 1767225600",
+        ),
+        (
+            "export --format cvs",
+            "botobs export: --format: 'cvs' will not do; it takes csv or parquet; did you mean csv?",
+        ),
+        ("export --wat trades", "botobs export: there is no option --wat; did you mean --what?"),
+        ("compare", "botobs compare: the following arguments are required: FILE"),
+        (
+            "import-csv f.csv --map tss=Time",
+            "botobs import-csv: --map: there is no field 'tss' to map; fields are ts, symbol, base, quote, side, qty, "
+            "price, fee, fee_asset, order_id, fill_id, role, account, venue, position_side; did you mean ts?",
+        ),
+        (
+            "dump --kinds lve",
+            "botobs dump: --kinds: 'lve' will not do; it takes live, import, hedger_sim; did you mean live?",
+        ),
+        (
+            "compare f --seconds=-1",
+            "botobs compare: --seconds: '-1' will not do; it takes a whole number from 0 to 86400",
+        ),
+        ("compare f --tolerance x", "botobs compare: --tolerance: 'x' will not do; it takes a number, such as 0.01"),
         ("demo --secnds 4", "botobs demo: there is no option --secnds; did you mean --seconds?"),
         ("demo --sec 4", "botobs demo: there is no option --sec; did you mean --seconds?"),
         ("demo --secnds=4", "botobs demo: there is no option --secnds; did you mean --seconds?"),

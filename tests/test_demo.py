@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -18,10 +19,15 @@ import termios
 import threading
 import time
 import urllib.request
+from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
+import attrs
 import pytest
 
+from botobs.accounting.totals import Totals
+from botobs.cli.arguments import COMMANDS
 from botobs.demo.bot import Bot
 from botobs.demo.exchange import SYMBOLS, Exchange, RejectedError
 from botobs.demo.readings import Latency
@@ -96,7 +102,7 @@ def metrics_url(process):
 def pair(tmp_path_factory):
     """Two runs at the same time with the same seed, as JSON."""
     places = [tmp_path_factory.mktemp("demo") for _ in range(2)]
-    words = command("--seconds=1", "--seed=3", "--port=0", "--json")
+    words = command("--seconds=2", "--seed=3", "--port=0", "--json")
     running = [
         subprocess.Popen(words, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for place in places
@@ -107,11 +113,19 @@ def pair(tmp_path_factory):
     return [(place, out) for place, (out, _) in zip(places, told, strict=True)]
 
 
+TIMES = {"ts", "latency", "latency_ms", "fill_ts", "entry_ts", "exit_ts", "received"}
+
+
 def without_times(record):
-    left = {key: value for key, value in record.items() if key not in {"ts", "latency"}}
+    left = {key: value for key, value in record.items() if key not in TIMES}
+    left.pop("hash", None)  # of the whole line, its times too
     if "pid" in left:  # the stream of runs tells which process it was, and how long
         left = {key: value for key, value in left.items() if key not in {"pid", "ran_s"}}
     return left
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_json_is_one_object_that_agrees_with_the_files(pair):
@@ -120,41 +134,58 @@ def test_json_is_one_object_that_agrees_with_the_files(pair):
         assert out.count(b"\n") == 1
         on_disk = {file.stem: file.read_bytes().count(b"\n") for file in (place / "data/logs").glob("*.jsonl")}
         assert told["records"] == on_disk
-        assert (told["seconds"], told["seed"], told["bars"]) == (1.0, 3, 40)
+        assert (told["seconds"], told["seed"], told["bars"]) == (2.0, 3, 80)
         assert on_disk["signals"] == told["bars"]
+        events = Counter(record["event"] for record in lines(place / "data/logs/execution.jsonl"))
+        assert events["order"] == told["orders"] == 2
+        assert events["fill"] == told["fills"] == on_disk["costs"] == told["totals"]["fills"] == 4
+        assert on_disk.get("rejections", 0) == told["rejections"]
         counts = {stage: found["n"] for stage, found in told["latency_ms"].items()}
         assert counts == {
-            "feature": 40, "model": 40, "decision": 40, "risk": 40, "execution": told["orders"], "whole_tick": 40,
+            "feature": 80, "model": 80, "decision": 80, "risk": 80, "execution": events["order"], "whole_tick": 80,
         }  # fmt: skip
-        assert (
-            on_disk["orders"]
-            == told["orders"]
-            == told["fills"] + told["rejects"]
-            == told["latency_ms"]["execution"]["n"]
-        )
-        assert on_disk["account"] == 1
         assert (told["records_lost"], told["dropped"], told["internal_errors"]) == (0, {}, {})
         assert told["stopped_by"] is None
         assert told["data_dir"] == "data"
         assert told["url"].startswith("http://127.0.0.1:")
 
 
+def test_its_numbers_are_those_of_the_nouns_and_the_statement_says_the_same(pair):
+    place, out = pair[0]
+    told = json.loads(out)
+    totals, (trade,) = told["totals"], lines(place / "data/logs/trade_lifecycle.jsonl")
+    assert totals.keys() == Totals().to_dict().keys()
+    assert totals["realized_pnl"] == trade["net_pnl_usd"] == told["trades"]["net"] == told["strategies"]["trend"]["net"]
+    assert (told["trades"]["trades"], told["positions"]) == (1, [])
+    assert told["statement"]["ok"] is True
+    assert told["statement"]["fills"]["matched"] == 4
+    assert {row["total"]: row["ours"] for row in told["statement"]["totals"]}["equity"] == totals["equity"]
+    assert [row["key"] for row in told["slippage"]] == ["ETH-USD"]
+    fills = lines(place / "data/metrics/fills.jsonl")
+    assert {line["role"] for line in fills} == {"maker", "taker"}
+    assert any(Decimal(line["fee"]) < 0 for line in fills)  # a rebate
+    assert (trade["entry_pred_bps"], trade["risk_reward_ratio"] > 1.9) == (-3.066, True)
+
+
 def test_it_takes_the_time_that_it_was_given(pair):
     for _, out in pair:
-        assert 0.95 < json.loads(out)["ran_s"] < 2.0
+        assert 1.95 < json.loads(out)["ran_s"] < 3.0
 
 
 def test_the_same_seed_leaves_the_same_records(pair):
     found = []
     for place, _ in pair:
         reader = StreamReader(place / "data")
-        found.append({name: [without_times(each) for each in reader.read(name)] for name in reader.streams()})
+        streams = set(reader.streams()) - {"equity_curve"}  # its points are times: once a second, if equity moved
+        found.append({name: [without_times(each) for each in reader.read(name)] for name in streams})
+        found[-1]["ledger"] = [without_times(each) for each in lines(place / "data/metrics/fills.jsonl")]
     assert found[0] == found[1]
-    assert len(found[0]["signals"]) == 40
+    assert len(found[0]["signals"]) == 80
     assert {record["run_id"] for stream in found[0].values() for record in stream} == {"demo-3"}
+    assert [line["order_id"] for line in found[0]["ledger"]] == ["demo-3-00001"] * 3 + ["demo-3-00002"]
     traces = [record["trace_id"] for record in found[0]["signals"]]
-    assert len(set(traces)) == 40
-    assert {record["trace_id"] for record in found[0]["orders"]} <= set(traces)
+    assert len(set(traces)) == 80
+    assert {record["trace_id"] for record in found[0]["execution"]} <= set(traces)
 
 
 def test_another_seed_leaves_other_records():
@@ -172,21 +203,76 @@ def _played(seconds, seed):
         timeline = Timeline()
         timeline.hurry()
         exchange = Exchange(timeline, seconds, seed)
+        submit, refused = exchange.submit, []
+
+        async def counted(order):
+            try:
+                return await submit(order)
+            except RejectedError as error:
+                refused.append(error.code)
+                raise
+
+        exchange.submit = counted
         bot = Bot(exchange)
-        await timeline.run(*(bot.trade(symbol) for symbol in SYMBOLS), bot.keep_books())
-        account = exchange.account
+        bot.catch_up()
+        await timeline.run(*(bot.trade(symbol) for symbol in SYMBOLS), bot.take_funding())
         assert exchange.bars == round(seconds * 40)
-        assert account.fills + account.rejects == account.orders
-        return exchange.bars, account.orders, account.rejects, exchange.pnl, account.cash, account.inventory
+        fills = [attrs.evolve(fill, ts=0) for fill in exchange.statement.fills]
+        return fills, [payment.amount for payment in exchange.statement.payments], exchange.totals(), refused
 
     return asyncio.run(play())
 
 
 def test_a_long_run_has_everything_a_bot_meets():
-    bars, orders, rejects, *_ = _played(60.0, 7)
-    assert bars == 2400
-    assert 60 < orders < 600
-    assert 0 < rejects < orders / 5
+    fills, payments, totals, refused = _played(60.0, 7)
+    orders = Counter(fill.order_id for fill in fills)
+    assert 30 < len(orders) < 600
+    assert 0 < len(refused) < len(orders) / 5
+    assert set(orders.values()) == {1, 2, 3}
+    assert {fill.role for fill in fills} == {"maker", "taker"}
+    assert payments
+    assert totals["equity"] == 10_000 + totals["total_pnl"]
+
+
+# -- the account goes on ------------------------------------------------------------------------------------------------
+
+
+def again(place, *words):
+    return demo("--seconds=0.3", "--port=0", "--json", *words, cwd=place)
+
+
+def test_a_second_run_goes_on_with_the_same_account(tmp_path):
+    first = json.loads(demo("--seconds=1", "--seed=3", "--port=0", "--json", cwd=tmp_path).stdout)
+    assert [(held["symbol"], held["qty"]) for held in first["positions"]] == [("ETH-USD", "-0.20")]
+    done = again(tmp_path, "--seed=3")
+    second = json.loads(done.stdout)
+    assert (done.returncode, done.stderr, second["run_id"]) == (0, "", "demo-3.2")
+    assert second["statement"]["ok"] is True
+    assert second["totals"]["fills"] >= first["totals"]["fills"] == 3
+    assert json.loads(again(tmp_path).stdout)["run_id"] == "demo-7.3"
+
+
+def test_what_a_killed_bot_did_not_report_is_reported_by_the_next(tmp_path):
+    demo("--seconds=1", "--seed=3", "--port=0", "--json", cwd=tmp_path)
+    trades = tmp_path / "data/exchange/trades.jsonl"
+    last = {**lines(trades)[-1], "id": "4", "order": "demo-3-00009"}  # the bot was killed before this was reported
+    trades.write_text(trades.read_text() + json.dumps(last))  # and the machine before the line was whole
+    told = json.loads(again(tmp_path).stdout)
+    assert told["statement"]["ok"] is True
+    assert told["totals"]["fills"] >= 4
+    assert all(json.loads(line) for line in trades.read_text().splitlines())
+
+
+def test_a_statement_that_says_otherwise_is_told(tmp_path):
+    demo("--seconds=1", "--seed=3", "--port=0", cwd=tmp_path)
+    trades = tmp_path / "data/exchange/trades.jsonl"
+    trades.write_text(trades.read_text().replace('"cost": "', '"cost": "1', 1).replace('"1-', '"-1'))
+    done = again(tmp_path)
+    told = json.loads(done.stdout)["statement"]
+    assert (done.returncode, told["ok"], len(told["fills"]["differing"])) == (1, False, 1)
+    told = demo("--seconds=0.1", "--port=0", cwd=tmp_path)
+    assert told.returncode == 1
+    assert "The exchange's own statement DOES NOT AGREE:" in told.stdout
 
 
 def test_signals_hold_all_five_stages_and_ten_features(pair):
@@ -305,7 +391,8 @@ def test_a_directory_in_use_is_told_with_its_holder(start, tmp_path):
     third = demo("--seconds=0.1", "--port=0", "--json", cwd=tmp_path)
     assert third.returncode == 0
     assert third.stderr == f"botobs demo: the run before (demo-7, pid {first.pid}) did not end cleanly\n"
-    assert json.loads(third.stdout)["records"] == {"runs": 3, "signals": 4}  # its own, and none of the first's
+    records = json.loads(third.stdout)["records"]
+    assert (records["runs"], records["signals"]) == (3, 4)  # its own, and none of the first's
 
 
 # -- what it shows ------------------------------------------------------------------------------------------------------
@@ -317,22 +404,27 @@ def test_plain_output_is_narrow_and_without_escape_codes(tmp_path):
     assert out.isascii()
     told = [line for line in out.splitlines() if not line.startswith("  jq") and "python -c" not in line]
     assert max(map(len, told)) <= 64
-    assert "simulated PnL" in out
-    head = told.index("time  bars orders p50 ms p99 ms traces records lost sim.PnL")
-    assert re.fullmatch(r"  [12]s +\d\d .* -?\d+\.\d\d", told[head + 1])
+    assert "agrees to the cent" in out
+    assert re.search(r"^Account  equity +\d+\.\d\d  USD$", out, re.MULTILINE)
+    head = told.index("time  bars orders fills trades   equity     PnL  slip p99 ms")
+    assert re.fullmatch(r"  [12]s +\d\d .* +(-|\d+\.\d+)", told[head + 1])
 
 
 def commands_shown(out):
     lines = out[out.index("Look at it") :].splitlines()
-    return [line.strip() for line in lines if line.startswith(("  jq", "  python"))]
+    return [line.strip() for line in lines if line.startswith(("  jq", "  python", "  botobs"))]
 
 
 def test_the_commands_it_shows_work_on_what_it_wrote(tmp_path):
-    out = demo("--seconds=1", "--port=0", "--data-dir=my data", cwd=tmp_path).stdout
+    out = demo("--seconds=2", "--seed=3", "--port=0", "--data-dir=my data", cwd=tmp_path).stdout
     shown = commands_shown(out)
-    assert len(shown) == 3
-    assert all("my data/logs/" in line for line in shown)
+    assert [line.split()[0] for line in shown] == ["jq", "python", "jq", "jq", *["botobs"] * 4]
+    assert all("my data" in line for line in shown)
     for line in shown:
+        words = shlex.split(line)
+        if words[0] == "botobs" and words[1] in COMMANDS:
+            told = subprocess.run([*command()[:-1], *words[1:]], cwd=tmp_path, env=environment(), capture_output=True)
+            assert told.returncode == 0, told
         if line.startswith("jq") and shutil.which("jq"):
             answer = subprocess.check_output(line, shell=True, cwd=tmp_path, text=True)
             assert json.loads(answer if "-s" in line else answer.splitlines()[0])
@@ -376,7 +468,8 @@ def at_a_terminal(term, cwd):
 
 def test_a_terminal_gets_a_board_and_its_cursor_back(tmp_path):
     seen = at_a_terminal("xterm-256color", tmp_path)
-    assert " s of 1.2 s: bars" in seen
+    assert re.search(r" s of 1\.2 s: \d+ bars, \d+ orders", seen)
+    assert "Account  equity    10000.00  USD" in seen
     assert seen.index("\x1b[?25l") < seen.rindex("\x1b[?25h")
     board = seen[seen.index("\x1b[?25l") : seen.rindex("\x1b[?25h")]
     lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9?]*[A-Za-z]", "", board))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,10 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def ledger(data):
+    return [line for file in sorted((data / "metrics").rglob("fills*.jsonl")) for line in lines(file)]
+
+
 @pytest.mark.parametrize(
     ("name", "length", "symbols", "turns"),
     [
@@ -49,22 +54,29 @@ def test_an_example_runs(name, length, symbols, turns, tmp_path):
     assert {record["symbol"] for record in signals} == symbols
     assert turns is None or len(signals) == turns
     assert json.loads((data / "state/run.json").read_text())["clean"] is True
+    fills = ledger(data)
+    assert fills
+    assert re.search(rf"^fills +{len(fills)}$", done.stdout, re.MULTILINE)
+    assert {line["symbol"] for line in fills} <= symbols
     if name != "backtest":  # its clock stands still within a bar
         assert any(record["latency"]["total_latency_ms"] > 0 for record in signals)
 
 
-def test_a_backtest_leaves_the_same_signals_each_time(tmp_path):
+def test_a_backtest_leaves_the_same_records_each_time(tmp_path):
     found = []
     for place in (tmp_path / "a", tmp_path / "b"):
         place.mkdir()
-        run("backtest.py", place, "2000")
-        found.append((place / "data/backtest/logs/signals.jsonl").read_bytes())
+        told = run("backtest.py", place, "2000").stdout
+        data = place / "data/backtest"
+        found.append({str(file.relative_to(data)): file.read_bytes() for file in data.rglob("*.jsonl")})
+        found[-1]["told"] = told.partition("records delivered")[0].rpartition("\n")[0]
     assert found[0] == found[1]
-    assert found[0].count(b"\n") > 10
+    assert {"logs/signals.jsonl", "logs/trade_lifecycle.jsonl", "metrics/fills.jsonl"} <= found[0].keys()
+    assert len(ledger(data)) > 10
 
 
 def test_every_example_is_tested_and_short():
     files = sorted(EXAMPLES.glob("*.py"))
     assert [file.stem for file in files] == ["asyncio_bot", "backtest", "threaded_bot"]
     for file in files:
-        assert len(file.read_text().splitlines()) < 60
+        assert len(file.read_text().splitlines()) < 75

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import decimal
 import functools
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import attrs
@@ -20,6 +21,7 @@ from botobs.accounting.entries import stamp
 from botobs.accounting.instruments import Instrument, Instruments
 from botobs.accounting.ledger import FillIndex
 from botobs.accounting.lines import (
+    NO_FEE,
     content_of,
     differences,
     fill_line,
@@ -39,7 +41,6 @@ from botobs.streams.encode import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from decimal import Decimal
     from pathlib import Path
 
     from botobs.accounting.entries import FillEntry
@@ -73,7 +74,7 @@ class Terms:
     run_id: str = ""
 
 
-@attrs.define(kw_only=True)
+@attrs.define
 class Booking:
     """What became of an entry.
 
@@ -93,17 +94,18 @@ class Booking:
     book: Book | None = None
     fee: Decimal | None = None
     fee_value: Decimal | None = None
+    line: Mapping[str, Any] | None = None
     duplicate: bool = False
     conflict: bool = False
     waiting: bool = False
     reason: str | None = None
     differs: Mapping[str, Any] | None = None
-    line: Mapping[str, Any] | None = None
     removed: Mapping[str, Any] | None = None
     trade: RoundTrip | None = None
 
 
 P = ParamSpec("P")
+_ONE = Decimal(1)
 
 
 def _alone(fn: Callable[Concatenate[Account, P], Booking]) -> Callable[Concatenate[Account, P], Booking]:
@@ -175,7 +177,7 @@ class Account:
         self.voided: dict[int, int] = {}  # a fill's seq -> the void's
         self.waiting: list[dict[str, Any]] = []  # voids whose fill has not come
         self.transfers = ZERO
-        self.fees_missing = 0
+        self.moves: list[tuple[str, Decimal]] = []  # each transfer: when, and its value
         self.applied = 0  # the last seq in the books
 
     # -- fills -------------------------------------------------------------------------------------------------------
@@ -194,6 +196,7 @@ class Account:
                 return self._again(entry, before, content)
         seq = self.ledger.next_seq
         where, amount, value = self._fee(entry, book.instrument, line)
+        paid = entry.fee if entry.fee is not None else amount if where == "quote" else ZERO
         change = None
         void = self._awaited(line) if self.waiting else None
         if void is None:
@@ -212,10 +215,13 @@ class Account:
         if identity is not None and content is not None:
             self.index.add(identity, content, seq)
         ticket = self._add(line, (entry.symbol, entry.venue), book.instrument)
+        if change is not None:
+            return Booking(
+                seq, ticket, change, book, paid, value, line,
+                trade=book.trade if change.late else None,
+            )  # fmt: skip
         return Booking(
-            seq=seq, ticket=ticket, change=change, book=book, fee=amount if entry.fee is None else entry.fee,
-            fee_value=value, line=line, waiting=void is not None,
-            trade=book.trade if change is not None and change.late else None,
+            seq, ticket, None, book, paid, value, line, waiting=True,
             reason=None if void is None else f"the exchange had taken it back: {void.get('reason')}",
         )  # fmt: skip
 
@@ -225,11 +231,12 @@ class Account:
         try:
             change = book.fill(
                 entry.ts, seq, entry.fill_id, entry.signed, entry.price, amount, entry.role,
-                fee_kind=where, fee_asset=entry.fee_asset,
+                fee_kind=where, fee_asset=NO_FEE if entry.fee is None else entry.fee_asset,
             )  # fmt: skip
         except TooOld:
             late = Entry(
-                entry.ts, seq, entry.fill_id, where, entry.signed, entry.price, amount, entry.role, entry.fee_asset
+                entry.ts, seq, entry.fill_id, where, entry.signed, entry.price, amount, entry.role,
+                NO_FEE if entry.fee is None else entry.fee_asset,
             )
             change = self._relived(key, late)
             book = self.books[key]
@@ -275,17 +282,17 @@ class Account:
                 notional = abs(instrument.worth(entry.qty, entry.price))
                 fee = table.fee(entry.role, entry.venue, entry.symbol, notional)
             if fee is None:
-                self.fees_missing += 1
-                return "quote", ZERO, None
+                return "unpriced", _ONE, None  # counted, as `NO_FEE`
             line["fee"], line["fee_from"] = text(fee), "table"
             return "quote", fee, fee
-        if asset is None or asset.upper() == (instrument.settle or self.terms.currency).upper():
+        settle = instrument.settle or self.terms.currency
+        if asset is None or asset == settle or asset.upper() == settle.upper():
             return "quote", fee, fee
         if instrument.base is not None and asset.upper() == instrument.base.upper():
             line["fee_in"], value = "base", fee * entry.price
             line["fee_value"] = text(value)
             return "base", fee, value
-        rate = self.marks.rate(asset, instrument.settle or self.terms.currency, direct=True)
+        rate = self.marks.rate(asset, settle, direct=True)
         if rate is None:
             line["fee_in"] = "unpriced"
             return "unpriced", fee, None
@@ -314,13 +321,13 @@ class Account:
         lines = [*known[1], *self.fills_called(fill_id, known[0] + 1)[1]]
         found = [line for line in lines if is_meant(line, asked)]
         left = [line for line in found if line["seq"] not in self.voided]
-        if len(left) > 1:
+        if left and len(found) > 1:  # be it that one of them was taken back already: which one is meant now?
             named = "; ".join(
                 ", ".join(f"{name}={line[name]}" for name in ("symbol", "order_id", "account", "venue", "side")
                           if line.get(name))
-                for line in left[:10]
+                for line in found[:10]
             )  # fmt: skip
-            return Booking(reason=f"fill_id {fill_id!r} is ambiguous, {len(left)} fills have it: {named}")
+            return Booking(reason=f"fill_id {fill_id!r} is ambiguous, {len(found)} fills have it: {named}")
         if found and not left:
             return Booking(seq=self.voided[found[0]["seq"]], duplicate=True)
         if not found and any(all(void.get(k) == v for k, v in asked.items()) for void in self.waiting):
@@ -472,12 +479,13 @@ class Account:
             "type": "transfer", "ts": ts or received, "received": received, **self._head, "amount": text(amount),
             "currency": currency, "value": text(amount * rate),
         }  # fmt: skip
-        self._moved(amount * rate)
+        self._moved(ts or received, amount * rate)
         ticket = self._add(some(line), None, None)
         return Booking(seq=seq, ticket=ticket, line=line)
 
-    def _moved(self, value: Decimal) -> None:
+    def _moved(self, ts: str, value: Decimal) -> None:
         self.transfers += value
+        self.moves.append((ts, value))
         self.curve.transfer(self.wall(), value)
 
     # -- prices ------------------------------------------------------------------------------------------------------
@@ -511,6 +519,7 @@ class Account:
             for key in unlike:  # nothing was booked in them
                 del self.books[key]
             self.instruments.tell(venue, instrument)
+            self.marks.told(instrument.symbol)
             return None
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -612,7 +621,7 @@ class Account:
     def _turn(self, ts: str) -> None:
         """Keep what the books were at the turn of the hour, before an entry of `ts` changes one."""
         if ts >= self.snapshots.boundary:
-            self.snapshots.pass_over(ts, self.applied, self.books)
+            self.snapshots.pass_over(ts, self.applied, self.books, self._bulk or ())
 
     def _add(self, line: dict[str, Any], of: tuple[str, str | None] | None, instrument: Instrument | None) -> Ticket:
         """Feed the curve, and append the line with what is needed to compose it again from nothing."""

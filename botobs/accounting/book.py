@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-
-import attrs
 
 from botobs.accounting.instruments import Instrument
 from botobs.accounting.lots import Lots
@@ -23,6 +22,8 @@ __all__ = ["Book", "Entry", "TooOld"]
 _EVERY = 32  # entries between two savepoints
 _KEPT = 3  # savepoints
 
+_sums = operator.attrgetter(*SUMS)
+_TRADE = tuple((name, name.lstrip("_")) for name in TRADE)  # as it is here, and as it is told
 _Row: TypeAlias = "tuple[str, int, str | None, str, Decimal, Decimal, Decimal, str | None, str | None]"
 _Key: TypeAlias = "tuple[str, str | None, int]"
 
@@ -89,12 +90,13 @@ class Book(Position):
         (Decimal('6'), Decimal('5.8'))
     """
 
-    __slots__ = ("_due", "_floor", "_newest", "_rows", "_saves", "_ts")
+    __slots__ = ("_due", "_floor", "_newest", "_rows", "_saves", "_sold", "_ts")
 
     def __init__(self, instrument: Instrument, cost_basis: str = "average", position_side: str | None = None) -> None:
         super().__init__(instrument, cost_basis, position_side)
         self._rows: list[_Row] = []
         self._floor: _Key | None = None  # the last entry that is no longer remembered
+        self._sold: _Key | None = None  # the last fill among what is no longer remembered
         self._newest: int | None = 0  # the highest number among those; None: not known
         self._saves: list[_Savepoint] = []
         self._ts = ""  # no entry is later; a void may leave it too high, which only costs a second look
@@ -216,10 +218,13 @@ class Book(Position):
         """The last fill's place in the order of time, and its price; `None` before the first."""
         if self.last_price is None:
             return None
-        for ts, seq, fill_id, kind, *_ in reversed(self._rows):
-            if kind not in ("funding", "position"):
-                return _order(ts, fill_id, seq), self.last_price
-        return ("" if self._floor is None else self._floor[0],), self.last_price
+        at = self._filled_at()
+        return None if at is None else (_order(*at), self.last_price)
+
+    def _filled_at(self) -> _Key | None:
+        """When the last fill was."""
+        found = next((row for row in reversed(self._rows) if row[3] not in ("funding", "position")), None)
+        return self._sold if found is None else (found[0], found[2], found[1])
 
     # --- state ---
 
@@ -227,18 +232,19 @@ class Book(Position):
         """The book as plain JSON values, exactly; what it remembers for late entries is not in it."""
         last = self._last()
         return {
-            "instrument": {name: _plain(value) for name, value in attrs.asdict(self.instrument).items()},
+            "instrument": _told(self.instrument),
             "cost_basis": self.cost_basis,
             "position_side": self.position_side,
             "last": None if last is None else list(last),
+            "last_fill": None if (at := self._filled_at()) is None else list(at),
             "fills": self.fills,
             "last_price": _plain(self.last_price),
             "unpriced": {asset: str(amount) for asset, amount in self.unpriced.items()},
-            **{name: str(getattr(self, name)) for name in SUMS},
+            **dict(zip(SUMS, map(str, _sums(self)), strict=True)),
             "lots": [[str(number) for number in lot] for lot in self.lots],
             "trade": None
             if self.trade_id is None
-            else {name.lstrip("_"): _plain(getattr(self, name)) for name in TRADE},
+            else {said: _plain(getattr(self, name)) for name, said in _TRADE},
         }
 
     @classmethod
@@ -258,13 +264,15 @@ class Book(Position):
         if book._lots is not None:
             book._lots = Lots((Decimal(qty), Decimal(worth), Decimal(price)) for qty, worth, price in state["lots"])
         if state["trade"] is not None:
-            for name in TRADE:
-                value = state["trade"][name.lstrip("_")]
+            for name, said in _TRADE:
+                value = state["trade"][said]
                 setattr(book, name, value if name in ("trade_id", "_opened_ts") else _number(value))
         book._up = book.inventory > ZERO if book.inventory else None
         if state["last"] is not None:
             ts, fill_id, seq = state["last"]
             book._floor, book._newest, book._ts = (ts, fill_id, seq), None, ts
+        at = state["last_fill"]
+        book._sold = None if at is None else (at[0], at[1], at[2])
         book._saves.clear()
         book._save()
         return book
@@ -275,7 +283,7 @@ class Book(Position):
         other._restore(self._snapshot())
         other._rows, other._saves, other._closed = list(self._rows), list(self._saves), list(self._closed)
         other._lots = None if self._lots is None else self._lots.copy()
-        other._floor, other._newest, other._ts, other._due = self._floor, self._newest, self._ts, self._due
+        other._sold, other._floor, other._newest, other._ts, other._due = self._sold, self._floor, self._newest, self._ts, self._due
         return other
 
     # --- what is remembered ---
@@ -379,6 +387,8 @@ class Book(Position):
         if gone:
             ts, seq, fill_id = gone[-1][:3]
             self._floor = ts, fill_id, seq
+            sold = next((row for row in reversed(gone) if row[3] not in ("funding", "position")), None)
+            self._sold = self._sold if sold is None else (sold[0], sold[2], sold[1])
             self._newest = max(self._newest or 0, *(row[1] for row in gone))
         del self._rows[: first.at]
         del self._closed[: first.closed]
@@ -397,6 +407,14 @@ def _order(ts: str, fill_id: str | None, seq: int) -> tuple[Any, ...]:
         digits = fill_id.lstrip("0")  # compared as a number without making one, however many digits
         return ts, 1, len(digits), digits, fill_id, seq
     return ts, 2, 0, fill_id, "", seq
+
+
+def _told(instrument: Instrument) -> dict[str, Any]:
+    """The instrument as plain values; every hour has some of them, so they are not looked up by reflection."""
+    return {
+        "symbol": instrument.symbol, "multiplier": str(instrument.multiplier), "inverse": instrument.inverse,
+        "base": instrument.base, "quote": instrument.quote, "dust": str(instrument.dust),
+    }  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import zlib
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import orjson
 
 from botobs.accounting.book import Book
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from botobs.accounting.account import Account
+    from botobs.accounting.compose import Composed
+    from botobs.accounting.samples import Samples
 
-__all__ = ["Checkpoint", "restore", "state_in"]
+__all__ = ["Checkpoint", "Restored", "restore", "state_in"]
 
 _VERSION = 1
 _INDEX_AGAIN = 0.1  # the index is written again when it has grown by so much
@@ -47,7 +51,8 @@ class Checkpoint:
         self._indexed = len(account.index)
         self._saved: tuple[Any, ...] = ()
         self._lived: tuple[Any, ...] = ()
-        self.extra: dict[str, Any] = {}
+        self._name = ""  # of the last `account.json`; `live.json` says which one it goes on from
+        self._lock = threading.RLock()
 
     @exact
     def save(self, extra: Mapping[str, Any], *, last: bool = False) -> bool:
@@ -56,15 +61,20 @@ class Checkpoint:
         Raises:
             OSError: It could not be.
         """
+        with self._lock:
+            return self._save(extra, last=last)
+
+    def _save(self, extra: Mapping[str, Any], *, last: bool) -> bool:
         account = self._account
         with account.lock:
             if account.busy:  # beneath a signal handler
                 return False
             account.marks.settle()
-            seen = (account.applied, account.curve.equity, account.curve.peak, dict(account.marks.prices))
+            seen = (account.applied, *account.curve.lived, dict(account.marks.prices))
             if seen == self._saved:
                 return False
             state = _state_of(account)
+            state["name"] = name = f"{account.terms.run_id}-{account.wall()}-{account.applied}"
             entries = len(account.index)
             again = last or entries < 2_000 or entries >= self._indexed * (1 + _INDEX_AGAIN)
             if again:
@@ -72,7 +82,8 @@ class Checkpoint:
                 account.index.save(self._folder / "fills.index")
                 self._indexed = entries
         _write(self._folder / "account.json", {**state, **extra})
-        self._saved = seen
+        self._saved, self._name = seen, name
+        self._lived = ()
         return True
 
     @exact
@@ -82,44 +93,73 @@ class Checkpoint:
         Raises:
             OSError: It could not be.
         """
+        with self._lock:
+            return self._touch()
+
+    def _touch(self) -> bool:
         account = self._account
         with account.lock:
             if account.busy:
                 return False
             account.marks.settle()
-            seen = (account.curve.equity, account.curve.peak, account.applied, len(account.marks.prices))
+            seen = (account.applied, *account.curve.lived, dict(account.marks.prices))
             if seen == self._lived:
                 return False
             curve = account.curve.state()
             del curve["returns"]
-            live = {"version": _VERSION, "seq": account.applied, "curve": curve, "marks": _marks_of(account)}
+            live = {
+                "version": _VERSION, "after": self._name, "seq": account.applied, "curve": curve,
+                "marks": _marks_of(account),
+            }  # fmt: skip
         _write(self._folder / "live.json", live)
         self._lived = seen
         return True
 
 
 @exact
-def restore(account: Account, folder: Path | None) -> dict[str, Any]:
-    """Bring an account up to its ledger's end, from the checkpoint if that fits; what else the checkpoint had."""
+def restore(account: Account, folder: Path | None, samples: Samples | None = None) -> Restored:
+    """Bring an account up to its ledger's end, from the checkpoint if that fits.
+
+    What was lived through, curve and marks, is in the checkpoint, else in the written curve, else in the lines.
+    """
     with account.lock:
         state = None if folder is None else _read(folder / "account.json")
-        found = None
+        live = None if folder is None else _read(folder / "live.json")
+        found, known = None, 0
         if state is not None and _fits(account, state):
             with contextlib.suppress(KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
                 found = _restored(account, state, folder)
         if found is None:
             account.forget()
             account.snapshots.clear()
-            if state is not None:  # the books are wrong or of other terms; what was lived through is not
-                _live_again(account, state, {"marks": state.get("marks"), "curve": state.get("curve")})
         else:
-            account.snapshots.load(account.applied)
-        compose(account)
-        live = None if folder is None else _read(folder / "live.json")
-        if live is not None:
-            _live_again(account, state, live)
-        account.valuation.rebuild(account.books)
-        return found or {}
+            account.snapshots.load(account.applied, found["snapshots"])
+        # the books may be wrong or of other terms; what was lived through is not
+        if state is not None and _live_again(account, state):
+            known = state["seq"]
+        elif samples is not None:
+            known = samples.relive(account)
+        # it goes on from that state, unless there is none, or one that was written later
+        if live is not None and (state is None or live.get("after") == state.get("name")) and _live_again(account, live):
+            known = max(live["seq"], known)
+        composed = compose(account, lived=known)
+        extra = {} if found is None else {name: value for name, value in found.items() if name not in _OWN}
+        return Restored(extra, composed, whole=found is not None)
+
+
+@attrs.frozen
+class Restored:
+    """What a restart found.
+
+    Attributes:
+        extra: What else the checkpoint had.
+        composed: What was composed from the ledger.
+        whole: There was a checkpoint that fits, and only what came after it was composed.
+    """
+
+    extra: dict[str, Any]
+    composed: Composed
+    whole: bool
 
 
 def state_in(folder: Path) -> dict[str, Any] | None:
@@ -140,6 +180,7 @@ def _state_of(account: Account) -> dict[str, Any]:
             "timezone": account.terms.timezone,
             "sharpe_bucket": account.terms.sharpe_bucket,
             "days_per_year": account.terms.days_per_year,
+            "currencies": account.terms.currencies.told,
         },
         "instruments": [
             [venue, {"symbol": symbol, **terms_of(known)}]
@@ -149,15 +190,16 @@ def _state_of(account: Account) -> dict[str, Any]:
         "voided": [list(pair) for pair in account.voided.items()],
         "waiting": account.waiting,
         "transfers": text(account.transfers),
-        "fees_missing": account.fees_missing,
+        "moves": [[ts, text(value)] for ts, value in account.moves],
         "touched": [list(key) for key in account.snapshots.touched],
+        "snapshots": account.snapshots.known,
         "curve": account.curve.state(),
         "marks": _marks_of(account),
     }
 
 
 def _marks_of(account: Account) -> list[list[Any]]:
-    return [[venue, symbol, text(price)] for (venue, symbol), price in account.marks.prices.items()]
+    return [[venue, symbol, text(price)] for venue, symbol, price in account.marks.newest_last()]
 
 
 def _fits(account: Account, state: Mapping[str, Any]) -> bool:
@@ -192,30 +234,25 @@ def _restored(account: Account, state: dict[str, Any], folder: Path | None) -> d
     account.index = index
     account.waiting = state["waiting"]
     account.transfers = Decimal(state["transfers"])
-    account.fees_missing = state["fees_missing"]
+    account.moves = [(ts, Decimal(value)) for ts, value in state["moves"]]
     account.applied = state["seq"]
     account.snapshots.touched = {tuple(key) for key in state["touched"]}
-    _live_again(account, state, state)
-    return {name: value for name, value in state.items() if name not in _OWN}
+    return state
 
 
 _OWN = frozenset({
-    "version", "seq", "hash", "cost_basis", "currency", "starting_equity", "terms", "instruments", "books", "voided",
-    "waiting", "transfers", "fees_missing", "touched", "curve", "marks",
+    "version", "name", "seq", "hash", "cost_basis", "currency", "starting_equity", "terms", "instruments", "books", "voided",
+    "waiting", "transfers", "moves", "touched", "snapshots", "curve", "marks",
 })  # fmt: skip
 
 
-def _live_again(account: Account, state: Mapping[str, Any] | None, live: Mapping[str, Any]) -> None:
-    """Take over marks and curve as they were lived; a curve that went on since (lines were composed) is kept."""
+def _live_again(account: Account, live: Mapping[str, Any]) -> bool:
+    """Take over marks and curve as they were lived; whether that could be done."""
     with contextlib.suppress(KeyError, TypeError, ValueError, ArithmeticError):
         for venue, symbol, price in live["marks"]:
             account.marks.set(venue, symbol, Decimal(price))
     with contextlib.suppress(KeyError, TypeError, ValueError, ArithmeticError):
-        told = dict(live["curve"])
-        if "returns" not in told:
-            if live.get("seq") != account.applied:  # fills came after it was written, and their lines knew more
-                return
-            told["returns"] = account.curve.state()["returns"]
+        told = {"returns": account.curve.state()["returns"], **live["curve"]}
         terms = account.terms
         curve = Curve.of_state(
             told,
@@ -227,6 +264,8 @@ def _live_again(account: Account, state: Mapping[str, Any] | None, live: Mapping
             curve.transfer(account.wall(), terms.starting_equity - (curve.starting_equity or 0))
             curve.starting_equity = terms.starting_equity
         account.curve = curve
+        return isinstance(live["seq"], int)
+    return False
 
 
 def _said(value: Decimal | None) -> str | None:

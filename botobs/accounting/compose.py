@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import attrs
 import orjson
 
 from botobs.accounting.book import Book, TooOld
 from botobs.accounting.instruments import instrument_of
 from botobs.accounting.lines import content_of, identity_of, known_as
-from botobs.accounting.numbers import ZERO, exact
+from botobs.accounting.numbers import exact
 from botobs.accounting.replay import entries_of, entry_of, key_of
 from botobs.clock import epoch_ns
 
@@ -18,51 +20,94 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from botobs.accounting.account import Account
+    from botobs.accounting.trade import Change, RoundTrip
     from botobs.accounting.valuation import BookKey
 
-__all__ = ["compose"]
+__all__ = ["Composed", "Played", "compose"]
+
+_LAST = 4_000
+_DAMAGED = 100
 
 
 @exact
-def compose(account: Account) -> int:
-    """Bring the account up to the end of its ledger; how many lines that took."""
+def compose(account: Account, *, lived: int = 0) -> Composed:
+    """Bring the account up to the end of its ledger.
+
+    Args:
+        account: Its books are as of `account.applied`.
+        lived: The line up to which curve and marks are known already.
+    """
     with account.lock:
-        composer = _Composer(account)
-        count = composer.run()
+        composer = _Composer(account, lived)
+        composer.run()
         composer.finish()
-        return count
+        return composer.done
+
+
+class Played(NamedTuple):
+    """A line that was applied, and what it did to its book."""
+
+    key: BookKey
+    line: Mapping[str, Any]
+    change: Change
+    trade: RoundTrip | None
+    removed: int | None
+
+
+@attrs.define
+class Composed:
+    """What a composition found.
+
+    Attributes:
+        lines: How many lines there were.
+        damaged: The first of those that could not be read.
+        last: The last ones that moved a position, for whoever follows trades.
+    """
+
+    lines: int = 0
+    damaged: list[int] = attrs.field(factory=list)
+    last: deque[Played] = attrs.field(factory=lambda: deque(maxlen=_LAST))
 
 
 class _Composer:
     """Applies lines in the order in which they were written."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, lived: int) -> None:
         self._account = account
+        self._known = lived
+        self.done = Composed()
         self._broken: set[BookKey] = set()  # books in which something came too late: lived again at the end
+        self._marks: dict[tuple[str | None, str], tuple[int, str]] = {}  # the last ones that lines know
         self._hour = ""
         self._lived: Mapping[str, Any] | None = None  # the last line that knows the equity
 
-    def run(self) -> int:
-        account, count = self._account, 0
+    def run(self) -> None:
+        account, done = self._account, self.done
         loads, apply, snapshots = orjson.loads, self._apply, account.snapshots
         boundary = snapshots.boundary
         for seq, raw in account.ledger.lines(account.applied + 1):
-            line = loads(raw)
-            if "ts" in line and line["ts"] >= boundary:
-                boundary = snapshots.pass_over(line["ts"], seq - 1, account.books)
-            apply(line, seq)
-            count += 1
+            try:
+                line = loads(raw)
+                if line["ts"] >= boundary:
+                    boundary = snapshots.pass_over(line["ts"], seq - 1, account.books, self._broken)
+                apply(line, seq)
+            except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+                if len(done.damaged) < _DAMAGED:  # `verify` names it; the others still count
+                    done.damaged.append(seq)
+            done.lines += 1
             account.applied = seq
-        return count
 
     def finish(self) -> None:
         account = self._account
         for key in self._broken:
-            old = account.book(key)
             account.books[key] = Book.rebuilt(
-                old.instrument, old.cost_basis, entries_of(account, key), position_side=key[3]
-            )
+                account.instruments.get(key[1], key[2]), account.terms.cost_basis, entries_of(account, key),
+                position_side=key[3],
+            )  # fmt: skip
             account.snapshots.touched.add(key)
+        for (venue, symbol), (seq, price) in self._marks.items():
+            if seq > self._known or account.marks.get(venue, symbol) is None:
+                account.marks.set(venue, symbol, Decimal(price))
         account.valuation.rebuild(account.books)
         if self._lived is not None:
             self._live(self._lived)
@@ -76,11 +121,18 @@ class _Composer:
             self._void(line, seq)
         elif kind == "transfer":
             account.transfers += Decimal(line["value"])
-            account.curve.transfer(epoch_ns(line["received"]), Decimal(line["value"]))
+            account.moves.append((line["ts"], Decimal(line["value"])))
+            if seq > self._known:
+                account.curve.transfer(epoch_ns(line["received"]), Decimal(line["value"]))
         elif kind in ("funding", "position"):
             self._remember(line, seq, kind)
             self._put(line)
-        if "equity" in line:
+        if "mark" in line:
+            self._marks[line.get("venue"), line["symbol"]] = seq, line["mark"]
+        if "equity" in line and seq > self._known:
+            if self._known:
+                self._live(line)
+                return
             hour = line["received"][:13]
             if hour != self._hour:  # the curve at the turn of each hour: what statistics are made of
                 if self._lived is not None:
@@ -90,32 +142,28 @@ class _Composer:
             self._lived = line
 
     def _fill(self, line: Mapping[str, Any], seq: int) -> None:
-        account = self._account
-        get = line.get
-        if "fill_id" in line:
+        account, get = self._account, line.get
+        fill_id = get("fill_id")
+        if fill_id is not None:
             account.index.add(identity_of(line), content_of(line), seq)
         if "instrument" in line:
             self._learn(line)
-        if "fee" not in line:
-            account.fees_missing += 1
         if "voided_by" in line:
             account.voided[seq] = line["voided_by"]
             account.waiting = [void for void in account.waiting if void["seq"] != line["voided_by"]]
             return
         key = (get("account"), get("venue"), line["symbol"], get("position_side"), get("kind") == "hedger_sim")
-        if key in self._broken:
+        if self._broken and key in self._broken:
             return
         book = account.books.get(key)
         if book is None:
             book = account.book(key)
         fee = get("fee_value") or get("fee")
-        where = get("fee_in")
-        qty = Decimal(line["size"])
         try:
-            if where is None:
+            if fee is not None and "fee_in" not in line:
                 book.fill(
-                    line["ts"], seq, get("fill_id"), qty if line["side"] == "buy" else -qty, Decimal(line["price"]),
-                    ZERO if fee is None else Decimal(fee), get("role"),
+                    line["ts"], seq, fill_id, Decimal(line["size"] if line["side"] == "buy" else "-" + line["size"]),
+                    Decimal(line["price"]), Decimal(fee), get("role"),
                 )  # fmt: skip
             else:
                 book.put(entry_of(line))
@@ -155,7 +203,11 @@ class _Composer:
 
     def _learn(self, line: Mapping[str, Any]) -> None:
         told = {"symbol": line["symbol"], **line["instrument"]}
-        self._account.instruments.tell(line.get("venue"), instrument_of(told))
+        account, instrument = self._account, instrument_of(told)
+        if account.instruments.tell(line.get("venue"), instrument):
+            # what was booked under other terms before, such as funding, counts under these
+            self._broken.update(key for key, book in account.books.items()
+                                if key[2] == instrument.symbol and book.instrument != account.instruments.get(key[1], key[2]))
 
     def _live(self, line: Mapping[str, Any]) -> None:
         """What the account was worth when this line was written, and the peak it had seen by then."""

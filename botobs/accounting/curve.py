@@ -174,6 +174,11 @@ class Curve:
         figures = {"drawdown_pct": self.drawdown_pct, "max_drawdown_pct": self.max_drawdown_pct}
         return {name: _NO_PEAK for name, value in figures.items() if value is None}
 
+    @property
+    def lived(self) -> tuple[Decimal, ...]:
+        """What changes whenever the curve has seen something that it did not know."""
+        return self.equity, self.peak, self._bottom, self._worst, self._low, self._high, self._trough, self._moved
+
     # --- segments --------------------------------------------------------------------------------------------------
 
     @property

@@ -110,7 +110,7 @@ def import_fills(
                 report.new += 1
                 report.start = report.start or entry.ts
                 report.end = entry.ts
-            elif booking.duplicate or (booking.conflict and _is_coarser(booking, entry)):
+            elif booking.duplicate or (booking.conflict and _is_coarser(booking)):
                 report.duplicates += 1
             else:
                 report.conflicts += booking.conflict
@@ -207,12 +207,12 @@ def _id_of(entry: FillEntry, seen: Counter[bytes]) -> str:
     return f"row-{row.hex()}" if seen[row] == 1 else f"row-{row.hex()}-{seen[row]}"
 
 
-def _is_coarser(booking: Booking, entry: FillEntry) -> bool:
+def _is_coarser(booking: Booking) -> bool:
     """Whether a file only tells the time less exactly than the ledger, and all else agrees."""
     differs = booking.differs or {}
     if set(differs) != {"ts"}:
         return False
-    old, new = differs["ts"]
+    old, new = map(str, differs["ts"])
     return (new.endswith(".000000Z") and old[:19] == new[:19]) or (new.endswith("000Z") and old[:23] == new[:23])
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from botobs.accounting.instruments import Instrument
 
 __all__ = [
+    "NO_FEE",
     "content_of",
     "differences",
     "fill_line",
@@ -25,6 +26,10 @@ __all__ = [
     "some",
     "terms_of",
 ]
+
+
+#: No asset can be called so: under it a book counts, as fees it cannot value, the fills that came without one.
+NO_FEE = " "
 
 
 def identity_of(line: Mapping[str, Any]) -> bytes:
@@ -37,11 +42,10 @@ def identity_of(line: Mapping[str, Any]) -> bytes:
 
 def content_of(line: Mapping[str, Any]) -> int:
     """A checksum of what a fill says; the same report again has the same."""
-    said = f"{line['size']} {line['price']}"
+    fee, ts = "", f" {line['ts']}" if "timed" in line else ""
     if "fee" in line and "fee_from" not in line:
-        said = f"{said} {line['fee']} {line.get('fee_asset')}"
-    if "timed" in line:
-        said = f"{said} {line['ts']}"
+        fee = f" {line['fee']} {line.get('fee_asset')}"
+    said = f"{line['size']} {line['price']}{fee}{ts}"
     return zlib.crc32(said.encode("utf-8", "surrogatepass"))
 
 

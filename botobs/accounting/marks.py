@@ -17,6 +17,7 @@ __all__ = ["Currencies", "Marks"]
 _ONE = Decimal(1)
 _LIKE_USD = {"USDT": "USD", "USDC": "USD"}
 _MOST = 20_000
+_UNKNOWN = ("", "")
 
 
 class Currencies:
@@ -27,6 +28,7 @@ class Currencies:
     """
 
     def __init__(self, told: Mapping[str, str] | None = None) -> None:
+        self.told = dict(told or {})
         self._as = {**_LIKE_USD, **{str(name).upper(): str(as_).upper() for name, as_ in (told or {}).items()}}
 
     def counts_as(self, currency: str) -> str:
@@ -42,7 +44,8 @@ class Currencies:
 class Marks:
     """The newest price per venue and symbol.
 
-    A symbol that was never marked at a venue has the mark without a venue, else the newest of any venue.
+    A price without a venue is one for all venues. A symbol that was never marked at a venue, or is asked for without
+    one, has the newest of any.
     """
 
     def __init__(self, instruments: Instruments, currencies: Currencies) -> None:
@@ -51,7 +54,9 @@ class Marks:
         self.prices: dict[tuple[str | None, str], Decimal] = {}
         self._noted: dict[tuple[str | None, str], float] = {}  # of what nobody holds: read when they are needed
         self._any: dict[str, tuple[str | None, str]] = {}  # the key last marked, by symbol
-        self._pairs: dict[tuple[str, str], tuple[str | None, str]] = {}  # (base, quote) -> the key last marked
+        self._venues: dict[str, set[str]] = {}  # where there is a newer price than the one without a venue, by symbol
+        self._pair_of: dict[str, tuple[str, str] | None] = {}  # base and quote, by symbol
+        self._pairs: dict[tuple[str, str], str] = {}  # base and quote -> the symbol last marked
         self.left_out = 0
 
     def note(self, venue: str | None, symbol: str, price: float) -> None:
@@ -79,25 +84,50 @@ class Marks:
             if len(self.prices) >= _MOST:
                 self.left_out += 1
                 return False
-            instrument = self._instruments.get(venue, symbol)
-            if instrument.base and instrument.quote:
-                self._pairs[self._pair(instrument.base, instrument.quote)] = key
+            if venue is not None:
+                self._venues.setdefault(symbol, set()).add(venue)
         self.prices[key] = price
         self._any[symbol] = key
+        if venue is None and symbol in self._venues:  # it is newer than those of the venues
+            for other in self._venues.pop(symbol):
+                del self.prices[other, symbol]
+        pair = self._pair_of.get(symbol, _UNKNOWN)
+        if pair is _UNKNOWN:
+            instrument = self._instruments.get(venue, symbol)
+            known = instrument.base and instrument.quote
+            pair = self._pair_of[symbol] = self._pair(instrument.base, instrument.quote) if known else None
+        if pair is not None:
+            self._pairs[pair] = symbol
         return True
+
+    def told(self, symbol: str) -> None:
+        """The bot said how `symbol` settles: it may be another pair than was thought."""
+        pair = self._pair_of.pop(symbol, None)
+        if pair is not None and self._pairs.get(pair) == symbol:
+            del self._pairs[pair]
+        key = self._any.get(symbol)
+        if key is not None:
+            self.set(*key, self.prices[key])
+
+    def newest_last(self) -> list[tuple[str | None, str, Decimal]]:
+        """Venue, symbol and price of every mark, so that setting them in this order comes to the same."""
+        last, pairs = set(self._any.values()), set(self._pairs.values())
+        order = {key: (key in last, key[1] in pairs, key[0] is not None) for key in self.prices}
+        return [(*key, self.prices[key]) for key in sorted(self.prices, key=order.__getitem__)]
 
     def get(self, venue: str | None, symbol: str) -> Decimal | None:
         """The mark of `symbol` at `venue`."""
         if self._noted:
             self.settle()
         prices = self.prices
-        found = prices.get((venue, symbol))
-        if found is None and venue is not None:
-            found = prices.get((None, symbol))
-        if found is None:
-            key = self._any.get(symbol)
-            found = None if key is None else prices.get(key)
-        return found
+        if venue is not None:
+            found = prices.get((venue, symbol))
+            if found is None:
+                found = prices.get((None, symbol))
+            if found is not None:
+                return found
+        key = self._any.get(symbol)
+        return None if key is None else prices.get(key)
 
     def rate(self, currency: str, into: str, *, direct: bool = False) -> Decimal | None:
         """What one `currency` is worth in `into`, at the newest marks; `None`: nobody said.
@@ -111,13 +141,14 @@ class Marks:
             return _ONE
         if self._noted:
             self.settle()
-        key = self._pairs.get(self._pair(currency, into))
-        if key is not None:
-            return self.prices[key]
+        symbol = self._pairs.get(self._pair(currency, into))
+        if symbol is not None:
+            return self.get(None, symbol)
         if direct:
             return None
-        key = self._pairs.get(self._pair(into, currency))
-        return None if key is None else divide(_ONE, self.prices[key])
+        symbol = self._pairs.get(self._pair(into, currency))
+        price = None if symbol is None else self.get(None, symbol)
+        return None if price is None else divide(_ONE, price)
 
     def _pair(self, base: str, quote: str) -> tuple[str, str]:
         return base.upper(), self._currencies.counts_as(quote)

@@ -12,6 +12,7 @@ import attrs
 from botobs.accounting.account import Account, Terms
 from botobs.accounting.checkpoint import restore, state_in
 from botobs.accounting.ledger import Ledger
+from botobs.accounting.marks import Currencies
 from botobs.accounting.samples import Samples
 from botobs.accounting.summing import totals
 from botobs.streams.reader import StreamReader
@@ -66,8 +67,8 @@ def open_account(
     folder = data_dir / "state"
     ledger = Ledger(data_dir, read_only=True)
     account = Account(ledger, terms or kept_terms(folder), wall, snapshots=folder / "books.jsonl", writing=False)
-    extra = restore(account, folder)
-    return OpenedAccount(account, Samples(history_of(StreamReader(data_dir))), ledger, extra)
+    samples = Samples(history_of(StreamReader(data_dir)))
+    return OpenedAccount(account, samples, ledger, restore(account, folder, samples).extra)
 
 
 def history_of(reader: StreamReader) -> Callable[[int, int | None], Any]:
@@ -83,6 +84,7 @@ def kept_terms(folder: Path) -> Terms:
         starting_equity=None if start is None else Decimal(start),
         currency=state.get("currency") or "USD",
         cost_basis=state.get("cost_basis") or "average",
+        currencies=Currencies(told.get("currencies")),
         **{name: told[name] for name in ("timezone", "sharpe_bucket", "days_per_year") if name in told},
     )
 

@@ -317,23 +317,11 @@ class Position:
         exit_qty = self.inventory - self._inventory0 - self._entry_qty
         exit_worth = self._turn0 - self.turn - self._entry_worth
         return RoundTrip(
-            trade_id=trade_id,
-            side="long" if self._entry_qty > ZERO else "short",
-            opened_ts=self._opened_ts,
-            closed_ts=closed_ts,
-            entry_qty=abs(self._entry_qty),
-            entry_worth=abs(self._entry_worth),
-            exit_qty=abs(exit_qty),
-            exit_worth=abs(exit_worth),
-            gross=self.gross - self._gross0,
-            fees=self.fees - self._fees0,
-            funding=self.funding - self._funding0,
-            fills=self.fills - self._fills0,
-            first_seq=self._first_seq,
-            last_seq=self._last_seq,
-            max_qty=abs(self._max_qty),
-            instrument=self.instrument,
-        )
+            trade_id, "long" if self._entry_qty > ZERO else "short", self._opened_ts, closed_ts,
+            abs(self._entry_qty), abs(self._entry_worth), abs(exit_qty), abs(exit_worth),
+            self.gross - self._gross0, self.fees - self._fees0, self.funding - self._funding0,
+            self.fills - self._fills0, self._first_seq, self._last_seq, abs(self._max_qty), self.instrument,
+        )  # fmt: skip
 
     # --- going back ---
 

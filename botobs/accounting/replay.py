@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from botobs.accounting.book import Book, Entry
-from botobs.accounting.numbers import ZERO
+from botobs.accounting.lines import NO_FEE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from botobs.accounting.valuation import BookKey
 
 __all__ = ["entries_of", "entry_of", "key_of"]
+
+
+_ONE = Decimal(1)
 
 
 def key_of(line: Mapping[str, Any]) -> BookKey:
@@ -35,14 +38,14 @@ def entry_of(line: Mapping[str, Any]) -> Entry:
         return Entry(line["ts"], line["seq"], None, "position", Decimal(line["qty"]), Decimal(line["avg_px"]))
     qty = Decimal(line["size"])
     where = get("fee_in") or "quote"
-    if where == "quote":
-        said = get("fee_value") or get("fee")
-        fee = ZERO if said is None else Decimal(said)
+    asset = get("fee_asset")
+    if "fee" not in line:
+        where, fee, asset = "unpriced", _ONE, NO_FEE
     else:
-        fee = Decimal(line["fee"])
+        fee = Decimal(line.get("fee_value", line["fee"]) if where == "quote" else line["fee"])
     return Entry(
         line["ts"], line["seq"], get("fill_id"), where, qty if line["side"] == "buy" else -qty, Decimal(line["price"]),
-        fee, get("role"), get("fee_asset"),
+        fee, get("role"), asset,
     )  # fmt: skip
 
 

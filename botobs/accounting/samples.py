@@ -76,6 +76,24 @@ class Samples:
                 return found
         return None
 
+    def relive(self, account: Account) -> int:
+        """Give an account the curve that was written down, and the last marks; the ledger's line they go up to."""
+        last = None
+
+        def seen() -> Iterator[Sample]:
+            nonlocal last
+            for last in self.since(-1):  # noqa: B007 - the last one is wanted
+                yield last
+
+        curve = lived(seen(), account.terms.starting_equity, account)
+        if last is None:
+            return 0
+        account.curve = curve
+        for key, price in last.marks.items():
+            account.marks.set(*key, price)
+        seq = last.record.get("seq")
+        return seq if isinstance(seq, int) else 0
+
     def since(self, ts_ns: int) -> Iterator[Sample]:
         """The samples after a moment, oldest first."""
         recent = list(self._recent)
@@ -90,7 +108,9 @@ class Samples:
             return
         for record in self._history(start_ns, end_ns):
             try:
-                yield _read(epoch_ns(record["ts"]), record)
+                sample = _read(epoch_ns(record["ts"]), record)
+                if sample.ts_ns >= start_ns:
+                    yield sample
             except (KeyError, TypeError, ValueError, ArithmeticError):  # no sample of ours
                 continue
 
@@ -121,6 +141,7 @@ def sample_of(account: Account, why: str) -> dict[str, Any]:
     known = account.terms.starting_equity is not None
     return {
         "why": why,
+        "seq": account.applied,
         "equity": text(curve.equity) if known else None,
         "pnl": text(valuation.pnl()),
         "realized": text(realized),

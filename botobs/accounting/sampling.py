@@ -50,13 +50,13 @@ class CurveSampler:
         self._ts = 0
         self._hour = 0
         self._pending = False
-        # nothing is due while `_from` < equity < `_within` and the time is before `_wake`
+        # nothing is due before `_wake`, while a change waits for it or `_from` < equity < `_within`
         self._from = self._within = ZERO
         self._wake = -_EVER
 
     def due(self, ts_ns: int, equity: Decimal) -> str | None:
         """Why a sample is due now; `None`: none is."""
-        if ts_ns < self._wake and self._from < equity < self._within:
+        if ts_ns < self._wake and (self._pending or self._from < equity < self._within):
             return None
         if self._equity is None:
             return "start"

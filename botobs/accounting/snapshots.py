@@ -16,7 +16,7 @@ import orjson
 from botobs.accounting.book import Book
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from botobs.accounting.valuation import BookKey
@@ -49,45 +49,72 @@ class Snapshots:
         self.touched: set[BookKey] = set()
         self.failed: OSError | None = None
 
-    def load(self, most_seq: int) -> None:
-        """Read what is there up to a checkpoint; what came after it will be written again."""
-        self._places, self._size = [], 0
+    @property
+    def known(self) -> list[Any]:
+        """What a checkpoint keeps: the boundary, and how many lines there are, so that a missing one is noticed."""
+        return [self.boundary, len(self._places)]
+
+    def load(self, most_seq: int, known: list[Any]) -> None:
+        """Read what is there up to a checkpoint, which had `known`; what came after it will be written again.
+
+        A line has only what changed since the line before: if one is missing or damaged all begin anew.
+        """
+        try:
+            self._load(most_seq)
+        except OSError as error:
+            self._places, self.failed = [], error
+        self.boundary, count = known
+        del self._places[count:]
+        if len(self._places) < count:
+            self._places = []
+        self._size = self._places[-1][2] + self._places[-1][3] + 1 if self._places else 0
+
+    def _load(self, most_seq: int) -> None:
+        self._places = []
         if self._path is None or not self._path.exists():
             return
-        data = self._path.read_bytes()
         at = 0
-        while (end := data.find(b"\n", at)) >= 0:
-            place = _place(data[at:end], at)
-            if place is None or place[1] > most_seq:
-                break
-            self._places.append(place)
-            at = end + 1
-        self._size = at
-        if self._writing and at < len(data):
-            os.truncate(self._path, at)
-        if self._places:
-            self.boundary = _after(self._places[-1][0])
+        with self._path.open("rb") as file:  # line by line: after years it is larger than all else in memory
+            for line in file:
+                place = _place(line[:-1], at) if line.endswith(b"\n") else None
+                if place is None or place[1] > most_seq:
+                    break
+                self._places.append(place)
+                at += len(line)
 
     def clear(self) -> None:
         """Begin anew: the ledger is composed from its first line."""
         self._places, self._lines, self._size, self.boundary = [], [], 0, ""
         self.touched.clear()
         if self._path is not None and self._writing:
-            self._path.unlink(missing_ok=True)
+            try:
+                self._path.unlink(missing_ok=True)
+            except OSError as error:
+                self.failed = error
 
-    def pass_over(self, ts: str, seq: int, books: Mapping[BookKey, Book]) -> str:
-        """An entry of `ts` comes after line `seq`: keep what the books were before its hour; the next boundary."""
+    def pass_over(
+        self, ts: str, seq: int, books: Mapping[BookKey, Book], unsure: Container[BookKey] = frozenset()
+    ) -> str:
+        """An entry of `ts` comes after line `seq`: keep what the books were before its hour; the next boundary.
+
+        Books that are `unsure` are not what they should be at this moment; whoever needs them composes them.
+        """
         at = f"{ts[:13]}:00:00.000000Z"
+        self.touched.update(key for key in books if key in unsure)
         if self.touched:
             full = len(self._places) % _FULL_EVERY == 0
             chosen = books if full else {key: books[key] for key in self.touched if key in books}
-            self._write(at, seq, {key: book.state() for key, book in chosen.items()}, full=full)
+            states = {key: None if key in unsure else book.state() for key, book in chosen.items()}
+            self._write(at, seq, states, full=full)
             self.touched.clear()
         self.boundary = _after(at)
         return self.boundary
 
-    def before(self, ts: str, most_seq: int) -> tuple[str, int, dict[BookKey, Book]]:
-        """The newest there is from at or before `ts` and line `most_seq`: its time, the ledger's line, the books."""
+    def before(self, ts: str, most_seq: int) -> tuple[str, int, dict[BookKey, Book | None]]:
+        """The newest there is from at or before `ts` and line `most_seq`: its time, the ledger's line, the books.
+
+        A book that is `None` has to be composed.
+        """
         found = _bisect(self._places, ts)
         while found >= 0 and self._places[found][1] > most_seq:
             found -= 1
@@ -103,7 +130,7 @@ class Snapshots:
             if self._places[place][4]:
                 break
         at, seq = self._places[found][:2]
-        return at, seq, {key: Book.of_state(state) for key, state in states.items()}
+        return at, seq, {key: None if state is None else Book.of_state(state) for key, state in states.items()}
 
     def _write(self, at: str, seq: int, states: Mapping[BookKey, Any], *, full: bool) -> None:
         body = orjson.dumps({"at": at, "seq": seq, "full": full, "books": list(states.items())})

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from botobs.accounting.entries import stamp
+from botobs.accounting.lines import NO_FEE
 from botobs.accounting.numbers import ZERO, exact
 from botobs.accounting.samples import Samples, lived
 from botobs.accounting.totals import Flows, Totals
+from botobs.accounting.valuation import is_blank, unmarked
 from botobs.accounting.windows import books_at, since
 from botobs.clock import epoch_ns
 
@@ -48,8 +50,9 @@ def totals(
         now = account.wall()
         start = since(window, now)
         flows = _flows(account, account.books, chosen, _marks_now(account, account.books))
+        unpriced = _unpriced(account.books, chosen)
         if start is None:
-            return _joined(account, flows, account.curve, start=start, now=now, chosen=chosen)
+            return _joined(account, flows, account.curve, start=start, now=now, chosen=chosen, unpriced=unpriced)
         upto, voided = account.applied, frozenset(account.voided)
         segment = account.curve.segment
     # the past is read without the lock: a fill must not wait for it
@@ -58,12 +61,14 @@ def totals(
     marks = _marks_then(past, {} if sample is None else sample.marks)
     earlier = _flows(account, past, chosen, marks)
     flows = {name: found.less(earlier.get(name, Flows())) for name, found in flows.items()}
+    was = _unpriced(past, chosen)
+    unpriced = {asset: left for asset, amount in unpriced.items() if (left := amount - was.get(asset, ZERO))}
     curve = account.curve
     if samples is not None:
         curve = _curve_of(account, samples, sample, epoch_ns(start), now)
         curve.absorb(now, segment)
     with account.lock:
-        return _joined(account, flows, curve, start=start, now=now, chosen=chosen)
+        return _joined(account, flows, curve, start=start, now=now, chosen=chosen, unpriced=unpriced)
 
 
 def _kinds(kinds: Collection[str] | None) -> tuple[bool, ...]:
@@ -85,10 +90,14 @@ def _marks_then(
     books: Mapping[BookKey, Book], marks: Mapping[tuple[str | None, str], Decimal]
 ) -> dict[BookKey, Decimal | None]:
     """The marks that held positions had then: as written down, else the last fill's price before."""
+    near: dict[tuple[str | None, str], dict[BookKey, Book]] = defaultdict(dict)
+    for key, book in books.items():
+        if not key[4]:
+            near[key[1], key[2]][key] = book
     found = {}
     for key, book in books.items():
         mark = marks.get((key[1], key[2]), marks.get((None, key[2])))
-        found[key] = book.last_price if mark is None else mark
+        found[key] = unmarked(book, near[key[1], key[2]]) if mark is None else mark
     return found
 
 
@@ -98,7 +107,7 @@ def _flows(
     """The sums by settlement currency."""
     by_currency: dict[str, list[tuple[Book, Decimal | None]]] = defaultdict(list)
     for key, book in books.items():
-        if key[4] in chosen:
+        if key[4] in chosen and not is_blank(book):
             by_currency[account.valuation.settles(book)].append((book, marks[key] if book.inventory else None))
     return {name: Flows.of(found) for name, found in by_currency.items()}
 
@@ -121,6 +130,7 @@ def _joined(
     start: str | None,
     now: int,
     chosen: tuple[bool, ...],
+    unpriced: dict[str, Decimal],
 ) -> Totals:
     terms, reasons = account.terms, dict[str, str]()
     counted = {terms.currencies.counts_as(name) for name in flows}
@@ -134,17 +144,19 @@ def _joined(
             rate = account.marks.rate(name, terms.currency)
             if rate is None:
                 reasons[f"by_currency.{name}"] = f"left out: nobody said what {name} is worth in {terms.currency}"
+                sum_.fills += found.fills  # a count has no currency
             else:
                 sum_.plus(found, rate)
-    if account.fees_missing:
-        reasons["fees"] = f"{account.fees_missing} fills came without a fee and counted as free of one"
+    missing = unpriced.pop(NO_FEE, ZERO)
+    if missing:
+        reasons["fees"] = f"{missing} fills came without a fee and counted as free of one"
     return Totals(
         **sum_.sums(),
         **_equity(account, curve, reasons),
         inventory=_inventory(account, chosen),
-        transfers=account.transfers,
+        transfers=sum((value for ts, value in account.moves if start is None or ts >= start), ZERO),
         sharpe=_sharpe(account, start, now, reasons),
-        unpriced_fees=_unpriced(account, chosen),
+        unpriced_fees=unpriced,
         by_currency={name: found.sums() for name, found in flows.items()},
         currency=currency,
         reasons=reasons,
@@ -184,9 +196,9 @@ def _inventory(account: Account, chosen: tuple[bool, ...]) -> dict[str, Decimal]
     return {symbol: qty for symbol, qty in held.items() if qty}
 
 
-def _unpriced(account: Account, chosen: tuple[bool, ...]) -> dict[str, Decimal]:
+def _unpriced(books: Mapping[BookKey, Book], chosen: tuple[bool, ...]) -> dict[str, Decimal]:
     found: dict[str, Decimal] = {}
-    for key, book in account.books.items():
+    for key, book in books.items():
         if key[4] in chosen:
             for asset, amount in book.unpriced.items():
                 found[asset] = found.get(asset, ZERO) + amount

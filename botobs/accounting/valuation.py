@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from botobs.accounting.book import Book
     from botobs.accounting.marks import Currencies, Marks
 
-__all__ = ["BookKey", "Valuation"]
+__all__ = ["BookKey", "Valuation", "is_blank", "unmarked"]
 
 #: account, venue, symbol, position side, and whether it is a hedger's simulation.
 BookKey = tuple[str | None, str | None, str, str | None, bool]
@@ -35,7 +35,7 @@ class Valuation:
         self._worths: dict[str, Decimal] = {}  # the same, by settlement currency
         self._held: dict[str, dict[BookKey, Book]] = {}  # open positions, by symbol
         self._books: dict[tuple[str | None, str], dict[BookKey, Book]] = {}  # all, by venue and symbol
-        self._one: str | None = None  # the only currency that there is
+        self._live: dict[BookKey, str] = {}  # the currencies of the books in which there is anything
         self._single = True
 
     def settles(self, book: Book) -> str:
@@ -50,8 +50,8 @@ class Valuation:
         flows = self._flows
         if currency not in flows:
             flows[currency] = self._worths[currency] = ZERO
-            self._single = len({self._currencies.counts_as(name) for name in flows}) == 1
-            self._one = currency
+        if is_blank(book) is (key in self._live):
+            self._count(key, currency)
         flows[currency] += book.cash + book.funding - before
         held = self._held.get(key[2])
         if book.inventory:
@@ -60,17 +60,23 @@ class Valuation:
             held[key] = book
         elif held is not None and held.pop(key, None) is not None and not held:
             del self._held[key[2]]
-        self._value(key, book, currency)
         near = self._books.setdefault(key[1:3], {})
-        near[key] = book
+        near[key] = book  # before it is valued: its fill may be the symbol's last, or theirs may
+        self._value(key, book, currency)
         if len(near) > 1 and self._marks.get(key[1], key[2]) is None:  # its price is theirs too
             for other, its in near.items():
                 if other != key and its.inventory:
                     self._value(other, its, its.instrument.settle or self.currency)
 
+    def _count(self, key: BookKey, currency: str) -> None:
+        """There is something in a book in which there was nothing, or the other way round."""
+        if self._live.pop(key, None) is None:
+            self._live[key] = currency
+        self._single = len({self._currencies.counts_as(name) for name in self._live.values()}) <= 1
+
     def rebuild(self, books: Mapping[BookKey, Book]) -> None:
         """Begin anew with `books`."""
-        for kept in (self._flows, self._worth, self._worths, self._held, self._books):
+        for kept in (self._flows, self._worth, self._worths, self._held, self._books, self._live):
             kept.clear()
         self._single = True
         for key, book in books.items():
@@ -96,7 +102,7 @@ class Valuation:
     def mark(self, key: BookKey, book: Book) -> Decimal | None:
         """The price at which the position of `book` is valued."""
         found = self._marks.get(key[1], key[2])
-        return _unmarked(book, self._books.get(key[1:3], {})) if found is None else found
+        return unmarked(book, self._books.get(key[1:3], {})) if found is None else found
 
     def pnl(self) -> Decimal:
         """Total PnL since the beginning, in the account's currency; what cannot be converted is left out."""
@@ -117,7 +123,7 @@ class Valuation:
         if book.inventory:
             price = self._marks.get(key[1], key[2])
             if price is None:
-                price = _unmarked(book, self._books.get(key[1:3], {}))
+                price = unmarked(book, self._books.get(key[1:3], {}))
             if price is not None:
                 worth = book.instrument.worth(book.inventory, price)
         before = self._worth.get(key)
@@ -125,7 +131,12 @@ class Valuation:
         self._worths[currency] += worth if before is None else worth - before
 
 
-def _unmarked(book: Book, near: Mapping[BookKey, Book]) -> Decimal | None:
+def is_blank(book: Book) -> bool:
+    """Whether nothing was booked in it, or nothing is left of it."""
+    return not (book.fills or book.inventory or book.funding)
+
+
+def unmarked(book: Book, near: Mapping[BookKey, Book]) -> Decimal | None:
     """The price of what was never marked: of the symbol's last fill, whosever it was; else what `book` paid."""
     if len(near) <= 1:
         return book.avg_price if book.last_price is None else book.last_price

@@ -61,8 +61,9 @@ def books_at(account: Account, ts: str, upto: int, voided: Container[int]) -> di
         upto: The last line that counts.
         voided: The fills that were taken back by then.
     """
-    at, seq, books = account.snapshots.before(ts, upto)
-    doubtful: set[BookKey] = set()  # something happened in the snapshot's past that it did not know
+    at, seq, known = account.snapshots.before(ts, upto)
+    books = {key: book for key, book in known.items() if book is not None}
+    doubtful = known.keys() - books.keys()  # and those in whose past something happened that it did not know
     for _, raw in account.ledger.lines(seq + 1, upto):
         line = orjson.loads(raw)
         if line["type"] == "transfer" or line["ts"] >= ts or line.get("symbol") is None:

@@ -34,15 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     _print_anything()
-    words = list(sys.argv[1:] if argv is None else argv)
-    name = "botobs"
     try:
-        command, options = parse(words)
-        name = f"botobs {options.command}"
-        status = command.run(options)
-        flush()
-    except SystemExit as done:  # help, version, or a mistake that was told
-        return _told(done)
+        return _run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -55,29 +48,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         complain(f"botobs: {error}")
         return 2
-    except NoDataError as error:
-        complain(f"{name}: {error}")
-        return 1
-    except BotobsError as error:
-        complain(f"{name}: {error}")
-        return 2
-    except OSError as error:  # a disk that fails, a file that may not be read
-        complain(f"{name}: {error.filename or 'something'}: {error.strerror or error}")
-        return 1
-    return status
 
 
-def _told(done: SystemExit) -> int:
+def _run(words: list[str]) -> int:
+    """Run it; what the command itself has to complain of is said under its name."""
     try:
+        command, options = parse(words)
+    except SystemExit as done:  # help, version, or a mistake that was told
         flush()
-    except BrokenPipeError:
-        silence()
-        return _NOBODY_READS
-    except OutputError as error:
-        silence()
-        complain(f"botobs: {error}")
-        return 1
-    return done.code if isinstance(done.code, int) else 2
+        return done.code if isinstance(done.code, int) else 2
+    status = 1
+    try:
+        status = command.run(options)
+    except (BrokenPipeError, ConfigError):
+        raise
+    except BotobsError as error:
+        complain(f"botobs {options.command}: {error}")
+        status = 1 if isinstance(error, NoDataError) else 2
+    except OSError as error:  # a disk that fails, a file that may not be read
+        complain(f"botobs {options.command}: {error.filename or 'the disk'}: {error.strerror or error}")
+    flush()
+    return status
 
 
 def _print_anything() -> None:

@@ -7,7 +7,7 @@ import difflib
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import botobs
-from botobs.cli import demo
+from botobs.cli import compare, demo, dump, export, import_csv, import_json, performance, reset, verify, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,18 @@ class Command(Protocol):
         """Do it; the exit status."""
 
 
-COMMANDS: Final[Mapping[str, Any]] = {"demo": demo}
+COMMANDS: Final[Mapping[str, Any]] = {
+    "demo": demo,
+    "dump": dump,
+    "window": window,
+    "performance": performance,
+    "verify": verify,
+    "compare": compare,
+    "export": export,
+    "import-json": import_json,
+    "import-csv": import_csv,
+    "reset": reset,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,12 +92,16 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     parser = _Parser(
         prog="botobs",
         description="Observability for trading bots.",
-        epilog="'botobs COMMAND --help' tells more. Exit status: 0 fine, 1 a check failed, 2 bad usage.",
+        epilog="'botobs COMMAND --help' tells more. Exit status: 0 fine, 1 a check failed or there is nothing to look "
+        "at, 2 bad usage.",
     )
     parser.add_argument("--version", action="version", version=f"botobs {botobs.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for each, command in COMMANDS.items():
         command.arguments(commands.add_parser(each, help=command.HELP, description=command.HELP))
+    if not argv:
+        parser.print_help()
+        parser.exit(0)
     name = _command(parser, argv)
     if name is not None and name not in COMMANDS:
         parser.error(f"there is no command {name!r}" + _nearest(name, COMMANDS, "the commands are"))

@@ -25,8 +25,10 @@ _TRADING = (
 )  # fmt: skip
 _EQUITY = (
     ("equity", "equity"), ("transfers", "transfers"), ("peak_equity", "peak equity"), ("drawdown", "drawdown"),
-    ("drawdown_pct", "drawdown %"), ("max_drawdown", "max drawdown"), ("max_drawdown_pct", "max drawdown %"),
+    ("max_drawdown", "max drawdown"),
 )  # fmt: skip
+_TEXTS = ("symbol", "venue", "account", "position side", "currency")
+_BELOW = ("position side", "account", "venue", "held for", "value", "mark")
 _KINDS = ("live", "import", "hedger_sim")
 
 
@@ -68,7 +70,14 @@ def overview(opened: OpenedAccount, window: Any, options: argparse.Namespace) ->
     plain = {**totals.to_dict(), "positions": positions, "ledger": {"lines": lines}}
     root = opened.ledger.root
     begin, end = totals.window
-    said = [f"{root}: " + (f"from {when(begin)} to {when(end)} UTC" if begin else f"all, up to {when(end)} UTC")]
+    said = [
+        f"{root}: "
+        + (
+            f"from {when(begin, roughly=True)} to {when(end, roughly=True)} UTC"
+            if begin
+            else f"all, up to {when(end, roughly=True)} UTC"
+        )
+    ]
     said.extend(_figures(totals))
     if len(totals.by_currency) > 1:
         said.extend(_currencies(totals))
@@ -98,13 +107,9 @@ def _is_idle(totals: Totals, name: str) -> bool:
 
 def _row(totals: Totals, name: str, words: str) -> tuple[str, str, str]:
     value = getattr(totals, name)
-    if name == "fills":
-        said = f"{value:,}"
-    elif name.endswith("_pct"):
-        said, words = percent(value), words.removesuffix(" %")
-    else:
-        said = money(value)
-    return words, said, totals.reasons.get(name, "")
+    said = f"{value:,}" if name == "fills" else money(value, 2)
+    share = getattr(totals, f"{name}_pct", None)
+    return words, said, f"{percent(share)} of the peak" if share else totals.reasons.get(name, "")
 
 
 def _sharpe(totals: Totals) -> Iterator[tuple[str, str, str]]:
@@ -121,7 +126,7 @@ def _sharpe(totals: Totals) -> Iterator[tuple[str, str, str]]:
 
 def _currencies(totals: Totals) -> list[str]:
     rows = [
-        (name, *(money(sums[key]) for key in ("gross_pnl", "fees", "funding", "unrealized_pnl", "total_pnl")))
+        (name, *(money(sums[key], 2) for key in ("gross_pnl", "fees", "funding", "unrealized_pnl", "total_pnl")))
         for name, sums in sorted(totals.by_currency.items())
     ]
     columns = ("currency", "gross PnL", "fees", "funding", "unrealized", "total PnL")
@@ -168,18 +173,19 @@ def _held(positions: list[dict[str, Any]]) -> list[str]:
     if not positions:
         return ["", "no open positions"]
     columns = ["symbol", "qty", "avg price", "mark", "value", "unrealized", "currency", "held for"]
-    places = [name for name in ("venue", "account", "position_side") if any(held[name] for held in positions)]
+    places = ("venue", "account", "position_side")
     rows = [
         (
-            held["symbol"], money(held["qty"]), money(held["avg_px"]), money(held["mark"]), money(held["value"]),
-            money(held["unrealized_pnl"]), held["currency"], age(held["age_s"]), *(held[name] or "-" for name in places),
+            held["symbol"], money(held["qty"]), money(held["avg_px"]), money(held["mark"]), money(held["value"], 2),
+            money(held["unrealized_pnl"], 2), held["currency"], age(held["age_s"]),
+            *(held[name] or "-" for name in places),
         )
         for held in positions
     ]  # fmt: skip
     columns += [name.replace("_", " ") for name in places]
     return [
         *heading(count(len(positions), "open position")),
-        *grid(columns, rows, left=("symbol", "currency", "venue", "account", "position side")),
+        *grid(columns, rows, left=_TEXTS, optional=_TEXTS[1:], below=_BELOW),
     ]
 
 
@@ -187,5 +193,6 @@ def _left_out(totals: Totals) -> list[str]:
     said = [f"  fees of {money(amount)} {asset} have no price and are in no sum"
             for asset, amount in sorted(totals.unpriced_fees.items())]  # fmt: skip
     shown = {name for names in (_MONEY, _TRADING, _EQUITY) for name, _ in names} | {"sharpe"}
+    shown |= {f"{name}_pct" for name in shown}
     said.extend(f"  {name}: {plain_line(why)}" for name, why in totals.reasons.items() if name not in shown)
     return [*heading("left out"), *said] if said else []

@@ -6,13 +6,14 @@ import io
 import os
 import shutil
 import sys
+import textwrap
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["age", "count", "figure", "grid", "heading", "money", "percent", "plain_line", "wide_enough", "when"]
+__all__ = ["age", "count", "figure", "grid", "heading", "money", "percent", "plain_line", "when", "wide_enough"]
 
 _PLACES: Final = 8
 _DIGITS: Final = 4  # of what is smaller than the last place
@@ -20,25 +21,26 @@ _ROUND: Final = Context(prec=10_000, rounding=ROUND_HALF_EVEN)
 _NONE: Final = "-"
 
 
-def money(value: Decimal | str | None) -> str:
-    """An amount for people: thousands apart, at most eight places; `--json` has every digit.
+def money(value: Decimal | str | None, least: int = 0) -> str:
+    """An amount for people: thousands apart, `least` to eight places; `--json` has every digit.
 
     Example:
-        >>> money(Decimal("-1234567.5")), money(Decimal(1) / 3), money("0.000000000123456"), money(None)
-        ('-1,234,567.5', '0.33333333', '0.0000000001235', '-')
+        >>> money(Decimal("-1234567.5"), 2), money(Decimal(1) / 3), money("0.000000000123456"), money(None)
+        ('-1,234,567.50', '0.33333333', '0.0000000001235', '-')
     """
     if value is None:
         return _NONE
     found = value if isinstance(value, Decimal) else Decimal(value)
     if not found:
-        return "0"
+        return f"{0:.{least}f}"
     exponent = found.as_tuple().exponent
     places = max(0, -exponent) if isinstance(exponent, int) else 0
-    least = -found.adjusted() + _DIGITS - 1 if found.adjusted() < -_PLACES + 2 else _PLACES
-    if places > least:
-        found = found.quantize(Decimal(1).scaleb(-least), context=_ROUND)
-    said = format(found, ",f")
-    return said.rstrip("0").rstrip(".") if "." in said else said
+    most = -found.adjusted() + _DIGITS - 1 if found.adjusted() < -_PLACES + 2 else _PLACES
+    if places > most:
+        found = found.quantize(Decimal(1).scaleb(-most), context=_ROUND)
+    whole, _, rest = format(found, ",f").partition(".")
+    rest = rest.rstrip("0").ljust(least, "0")
+    return f"{whole}.{rest}" if rest else whole
 
 
 def figure(value: float | None, places: int = 4) -> str:
@@ -62,8 +64,8 @@ def count(value: int, what: str) -> str:
     return f"{value:,} {what if value == 1 else some}"
 
 
-def when(ts: str | None) -> str:
-    """A time for people; in UTC, fractions of a second only where there are any.
+def when(ts: str | None, *, roughly: bool = False) -> str:
+    """A time for people, in UTC; fractions of a second only where there are any, and not if `roughly` will do.
 
     Example:
         >>> when("2026-01-02T03:04:05.000000Z"), when("2026-01-02T03:04:05.120000Z")
@@ -71,6 +73,8 @@ def when(ts: str | None) -> str:
     """
     if not ts:
         return _NONE
+    if roughly:
+        ts = ts[:19]
     said = ts.replace("T", " ").removesuffix("Z")
     return said.rstrip("0").rstrip(".") if "." in said else said
 
@@ -84,7 +88,7 @@ def age(seconds: float | None) -> str:
     """
     if seconds is None:
         return _NONE
-    left, parts = int(seconds), []
+    left, parts = int(seconds), list[str]()
     for name, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
         if left >= size or (name == "s" and not parts):
             parts.append(f"{left // size}{name}")
@@ -112,32 +116,76 @@ def wide_enough() -> int | None:
 
 
 def grid(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Iterable[str] = (), head: bool = True
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    left: Iterable[str] = (),
+    optional: Iterable[str] = (),
+    below: Sequence[str] = (),
+    head: bool = True,
 ) -> list[str]:
-    """A table as lines. Where it is too wide for the terminal, each row becomes a paragraph of its own.
+    """A table as lines, none of which is cut.
+
+    Where it is too wide for the terminal, the columns in `below` go under their rows, the first one first; where that
+    does not do, each row becomes a paragraph.
 
     Args:
         columns: Their names.
         rows: Their cells.
         left: Columns that are text; the others are numbers and stand on the right.
+        optional: Columns that are left out where no row has anything in them.
+        below: Columns that may stand under their row.
         head: Whether to show the columns' names.
     """
+    cells = [[plain_line(cell, 10_000) for cell in row] for row in rows]
+    kept = [
+        at for at, name in enumerate(columns)
+        if name not in set(optional) or any(row[at] not in ("", _NONE) for row in cells)
+    ]  # fmt: skip
+    names, cells = [columns[at] for at in kept], [[row[at] for at in kept] for row in cells]
+    width, texts = wide_enough(), set(left)
+    if not head:
+        needed = _needed(names, cells, head=False)
+        return _drawn(names, cells, needed if width is None else min(needed, width - 2), texts, head=False)
+    under: list[str] = []
+    waiting = [name for name in below if name in names]
+    while width is not None and _needed(*_without(names, cells, under)) + 2 > width:
+        if not waiting:
+            return _paragraphs(names, cells, width)
+        under.append(waiting.pop(0))
+    shown, rows_shown = _without(names, cells, under)
+    said = _drawn(shown, rows_shown, _needed(shown, rows_shown), texts)
+    if not under or width is None:
+        return said
+    lines = said[:2]
+    for line, row in zip(said[2:], cells, strict=True):
+        lines.append(line)
+        for name, cell in zip(names, row, strict=True):
+            if name in under and cell not in ("", _NONE):
+                lines.extend(_hung(f"      {name}  ", cell, width))
+    return lines
+
+
+def _without(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], under: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    kept = [at for at, name in enumerate(columns) if name not in under]
+    return [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
+
+
+def _needed(columns: Sequence[str], rows: Sequence[Sequence[str]], *, head: bool = True) -> int:
+    """How many columns of a terminal it takes."""
     from rich.cells import cell_len  # noqa: PLC0415  # only tables need it
 
-    cells = [[plain_line(cell, 10_000) for cell in row] for row in rows]
     widths = [
-        max([cell_len(name) if head else 0, *(cell_len(row[at]) for row in cells)]) for at, name in enumerate(columns)
+        max([cell_len(name) if head else 0, *(cell_len(row[at]) for row in rows)]) for at, name in enumerate(columns)
     ]
-    width, texts = wide_enough(), set(left)
-    needed = sum(widths) + 2 * len(columns) + 2
-    if width is not None and needed > width:
-        if not head:
-            return _folded(columns, cells, width, texts, head=head)
-        return _paragraphs(columns, cells, width)
-    return _drawn(columns, cells, needed, texts, head=head)
+    return sum(widths) + 2 * len(columns)
 
 
-def _drawn(columns: Sequence[str], rows: list[list[str]], width: int, texts: set[str], *, head: bool) -> list[str]:
+def _drawn(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, texts: set[str], *, head: bool = True
+) -> list[str]:
     from rich.box import Box  # noqa: PLC0415  # only tables need it
     from rich.console import Console  # noqa: PLC0415  # as above
     from rich.table import Table  # noqa: PLC0415  # as above
@@ -145,7 +193,9 @@ def _drawn(columns: Sequence[str], rows: list[list[str]], width: int, texts: set
 
     line = "─" if _can_say("─") else "-"
     ruled = Box(f"    \n    \n {line}{line} \n    \n    \n    \n    \n    \n")
-    table = Table(box=ruled, show_header=head, show_edge=False, pad_edge=False, padding=(0, 1), header_style="bold")
+    table = Table(
+        box=ruled, show_header=head, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )
     for name in columns:
         table.add_column(
             Text(name), justify="left" if name in texts else "right", no_wrap=not (not head and name in texts),
@@ -159,12 +209,7 @@ def _drawn(columns: Sequence[str], rows: list[list[str]], width: int, texts: set
     return [f"  {each.rstrip()}" for each in out.getvalue().rstrip("\n").split("\n")]
 
 
-def _folded(columns: Sequence[str], rows: list[list[str]], width: int, texts: set[str], *, head: bool) -> list[str]:
-    """Pairs of names and values with a note: what does not fit goes on in the next line."""
-    return _drawn(columns, rows, width - 2, texts, head=head)
-
-
-def _paragraphs(columns: Sequence[str], rows: list[list[str]], width: int) -> list[str]:
+def _paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     names = max(map(len, columns))
     lines: list[str] = []
     for row in rows:
@@ -177,8 +222,7 @@ def _paragraphs(columns: Sequence[str], rows: list[list[str]], width: int) -> li
 
 
 def _hung(begin: str, text: str, width: int) -> list[str]:
-    room = max(width - len(begin), 10)
-    parts = [text[at : at + room] for at in range(0, len(text), room)]
+    parts = textwrap.wrap(text, max(width - len(begin), 10))
     return [f"{begin if not at else ' ' * len(begin)}{part}" for at, part in enumerate(parts)]
 
 

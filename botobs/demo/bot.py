@@ -134,7 +134,7 @@ class Bot:
         self._goals: dict[str, Goal] = {}
 
     def catch_up(self) -> None:
-        """After a restart: report what the exchange has; what had been reported before is not booked twice."""
+        """At the start: report what the exchange has. What had been reported before is not booked twice."""
         for fill in self._exchange.statement.fills:
             botobs.fill(
                 fill.order_id, symbol=fill.symbol, side=fill.side, price=fill.price, qty=fill.qty, fee=fill.fee,
@@ -142,12 +142,16 @@ class Bot:
             )  # fmt: skip
         for payment in self._exchange.statement.payments:
             _report(payment)
+        for symbol in SYMBOLS:
+            if not self._exchange.position(symbol):  # ranges need bars; but old prices are none of an open position's
+                for bar in self._bars[symbol]:
+                    _report_bar(bar)
 
     async def trade(self, symbol: str) -> None:
         """Turn once for each bar."""
         async for bar in self._exchange.subscribe(symbol):
             self._bars[symbol].append(bar)
-            botobs.bar(symbol, bar.open, bar.high, bar.low, bar.close, bar.volume)
+            _report_bar(bar)
             await self.on_bar(bar)
 
     async def take_funding(self) -> None:
@@ -246,6 +250,10 @@ class Bot:
     @botobs.execution
     async def _send(self, order: Order) -> list[Fill]:
         return await self._exchange.submit(order)
+
+
+def _report_bar(bar: Bar) -> None:
+    botobs.bar(bar.symbol, bar.open, bar.high, bar.low, bar.close, bar.volume)
 
 
 def _report(payment: Payment) -> None:

@@ -43,7 +43,7 @@ class RejectedError(Exception):
     """The exchange refuses an order."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(message)
         self.code = code
 
 

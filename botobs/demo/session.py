@@ -88,6 +88,7 @@ class Outcome:
         records: Records written, by stream.
         report: What `shutdown` reported.
         agreement: What the exchange's statement says to botobs's numbers.
+        trouble: What is wrong with the statement's files, if something is.
         collector: What is wrong with the collector, if something is.
         stopped_by: The signal that ended it early, or `None`.
     """
@@ -97,6 +98,7 @@ class Outcome:
     records: dict[str, int]
     report: Report
     agreement: Agreement
+    trouble: str | None
     collector: str | None
     stopped_by: signal.Signals | None
 
@@ -168,6 +170,7 @@ async def _play(plan: Plan, show: Show) -> Outcome:
                 records=readings.by_stream(since),
                 report=report,
                 agreement=agreement,
+                trouble=exchange.statement.trouble,
                 collector=next(iter(observer.health_page()["otlp"]["trouble"]), None),
                 stopped_by=caught[0] if caught else None,
             )

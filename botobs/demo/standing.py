@@ -11,8 +11,9 @@ import attrs
 from botobs.accounting.exchange import Comparison, compare, compare_summary, read_trades
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from botobs.accounting.exchange import Bad, ExchangeFill
     from botobs.accounting.totals import Totals
     from botobs.demo.exchange import Exchange
     from botobs.money.nouns import Position
@@ -83,7 +84,9 @@ class Agreement:
     def of(cls, observer: Observer, exchange: Exchange) -> Agreement:
         """Compare, to the last digit."""
         statement = exchange.statement
-        told = read_trades(io.StringIO("".join(statement.trades())), format="jsonl") if statement.fills else []
+        told: Iterable[ExchangeFill | Bad] = ()
+        if statement.fills:  # an empty file tells nobody what it is
+            told = read_trades(io.StringIO("".join(statement.trades())), format="jsonl")
         return cls(
             fills=compare(observer.ledger.between(), told, whole=True),
             totals=compare_summary(observer.totals(), exchange.totals(), tolerance=Decimal(0)),

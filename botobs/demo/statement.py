@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["FUNDING", "TRADES", "Fill", "Payment", "Side", "Statement"]
@@ -89,10 +89,8 @@ class Statement:
         self._held: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._folder = folder
         self._files: dict[str, int] = {}
-        for line in self._lines(TRADES):
-            self._count(_fill_of(line))
-        for line in self._lines(FUNDING):
-            self._pay(_payment_of(line))
+        self._read(TRADES, lambda line: self._count(_fill_of(line)))
+        self._read(FUNDING, lambda line: self._pay(_payment_of(line)))
 
     def held(self, symbol: str) -> Decimal:
         """The position."""
@@ -147,18 +145,21 @@ class Statement:
         self.cash += payment.amount
         self.funding += payment.amount
 
-    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+    def _read(self, name: str, take: Callable[[dict[str, Any]], None]) -> None:
         if self._folder is None:
             return
         try:
-            text = (self._folder / name).read_text("utf-8")
+            lines = (self._folder / name).read_bytes().splitlines()
         except FileNotFoundError:
             return
-        for line in text.splitlines():
+        except OSError as error:
+            self.trouble = f"{name} cannot be read: {error.strerror}"
+            return
+        for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
-            except ValueError:  # torn when the machine went down
-                self.trouble = f"a line of {name} cannot be read"
+                take(json.loads(line))
+            except (ValueError, KeyError, TypeError, ArithmeticError):  # torn when the machine went down, or not ours
+                self.trouble = f"line {number} of {name} cannot be read"
 
     def _write(self, name: str, line: dict[str, Any]) -> None:
         if self._folder is None:

@@ -18,25 +18,23 @@ _MOST_NAMED = 5
 def account(standing: Standing) -> list[str]:
     """Equity and what it is made of, and what is held."""
     totals = standing.totals
+    split = f"realized {cents(totals.realized_pnl)}, unrealized {cents(totals.unrealized_pnl)}"
+    costs = f"fees {cents(totals.fees)}, funding {cents(totals.funding)}"
+    deepest = f"deepest {cents(totals.max_drawdown)} ({_share(totals.max_drawdown_pct, 3)})"
     lines = [
-        f"{'Account':10} {'equity':8} {cents(totals.equity):>10} {totals.currency}",
-        f"{'':10} {'PnL':8} {cents(totals.total_pnl):>10}   "
-        f"realized {cents(totals.realized_pnl)}, open {cents(totals.unrealized_pnl)}",
-        f"{'':10} {'costs':8} {cents(totals.fees - totals.funding):>10}   "
-        f"fees {cents(totals.fees)}, funding {cents(totals.funding)}",
-        f"{'':10} {'drawdown':8} {cents(totals.drawdown):>10}   "
-        f"deepest {cents(totals.max_drawdown)} ({_share(totals.max_drawdown_pct, 3)})",
+        f"{'Account':8}" + _line("equity", cents(totals.equity), totals.currency)[8:],
+        _line("PnL", cents(totals.total_pnl), split),
+        _line("costs", cents(totals.fees - totals.funding), costs),
+        _line("drawdown", cents(totals.drawdown), deepest),
     ]
     if totals.volume:
-        lines.append(
-            f"{'':10} {'volume':8} {cents(totals.volume):>10}   "
-            f"as maker {_share(float(totals.maker_volume / totals.volume))}"
-        )
+        maker = _share(float(totals.maker_volume / totals.volume))
+        lines.append(_line("volume", cents(totals.volume), f"as maker {maker}"))
     for held in standing.positions:
         price = "" if held.avg_px is None else f" at {held.avg_px:.2f}"
         age = "" if held.age_s is None else f", {_age(held.age_s)} old"
-        lines.append(f"{'':10} {'holds':8} {held.qty.normalize():>10f} {held.symbol}{price}")
-        lines.append(f"{'':10} {'':8} {'':>10}   PnL {cents(held.unrealized_pnl)}{age}")
+        lines.append(_line("holds", f"{held.qty.normalize():f}", f"{held.symbol}{price}"))
+        lines.append(_line("", "", f"PnL {cents(held.unrealized_pnl)}{age}"))
     return lines
 
 
@@ -50,7 +48,9 @@ def trades(standing: Standing) -> list[str]:
 
 
 def slippage(standing: Standing) -> list[str]:
-    """How much worse than decided."""
+    """How much worse than decided; nothing without fills."""
+    if not standing.slippage:
+        return []
     lines = [f"{'Slippage, bps':13} {'fills':>6} {'mean':>6} {'median':>8} {'p95':>8} {'USD':>8}"]
     lines += [
         f"  {row.key or '-':11} {row.n:6} {_bps(row.mean_bps):>6} {_bps(row.median_bps):>8} {_bps(row.p95_bps):>8} "
@@ -71,11 +71,8 @@ def compared(agreement: Agreement) -> list[str]:
             f"  {fills.matched} fills, each the same on both sides",
             f"  {names}: the same to the last digit",
         ]
-    lines = [
-        f"{head} DOES NOT AGREE:",
-        f"  {fills.matched} fills agree, {len(fills.missing)} missing here, {len(fills.extra)} extra, "
-        f"{len(fills.differing)} differ",
-    ]
+    apart = f"{len(fills.missing)} missing here, {len(fills.extra)} extra, {len(fills.differing)} differ"
+    lines = [f"{head} DOES NOT AGREE:", f"  {fills.matched} fills agree, {apart}"]
     wrong = [row for row in rows if not row.ok]
     lines += [f"  {row.name}: {row.ours} here, {row.theirs} there" for row in wrong[:_MOST_NAMED]]
     return lines
@@ -93,6 +90,10 @@ def _trades(name: str, summary: Summary) -> str:
     )
 
 
+def _line(name: str, amount: str, more: str) -> str:
+    return f"{'':8} {name:8} {amount:>9}  {more}"
+
+
 def _share(value: float | None, digits: int = 0) -> str:
     return "-" if value is None else f"{value * 100:.{digits}f}%"
 
@@ -102,4 +103,6 @@ def _bps(value: float | None) -> str:
 
 
 def _age(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"

@@ -24,13 +24,13 @@ __all__ = ["HEAD", "board", "closing", "facts", "opening", "row"]
 HEAD: Final = "time  bars orders fills trades   equity     PnL  slip p99 ms"
 
 _ABOUT: Final = {
-    "costs": "fees, slippage and funding, fill by fill",
+    "costs": "fees, slippage and funding",
     "equity_curve": "equity as it went, to plot",
-    "execution": "orders, as they were sent, filled, withdrawn",
-    "rejections": "what the exchange refused, and the market then",
+    "execution": "orders sent, filled, withdrawn",
+    "rejections": "what was refused, and the market then",
     "runs": "when botobs started and ended",
-    "signals": "what the bot saw and chose, with latency",
-    "trade_lifecycle": "each round trip, from entry to exit",
+    "signals": "what the bot saw and chose; latency",
+    "trade_lifecycle": "each round trip, entry to exit",
 }
 
 _SIGNALS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -83,6 +83,7 @@ def closing(outcome: Outcome) -> list[str]:
         "",
         *_money(reading),
         *sums.compared(outcome.agreement),
+        *([] if outcome.trouble is None else [f"  {outcome.trouble}"]),
         "",
         *_latency(reading),
         "",
@@ -93,7 +94,7 @@ def closing(outcome: Outcome) -> list[str]:
         lines.append(f"  {count:6}  {stream:{width}}  {_ABOUT.get(stream, '')}".rstrip())
     lines += [
         f"  in {scene.data_dir}/logs/<stream>.jsonl",
-        f"  and the ledger, every fill and payment, in {scene.data_dir}/metrics/fills.jsonl",
+        f"  the ledger: {scene.data_dir}/metrics/fills.jsonl",
         "",
     ]
     sent = outcome.report.spans
@@ -130,7 +131,7 @@ def facts(outcome: Outcome) -> dict[str, Any]:
         "trades": standing.trades.to_dict(),
         "strategies": {name: each.to_dict() for name, each in standing.strategies.items()},
         "slippage": plain([attrs.asdict(each) for each in standing.slippage]),
-        "statement": outcome.agreement.plain(),
+        "statement": {**outcome.agreement.plain(), "trouble": outcome.trouble},
         "records": outcome.records,
         "records_lost": outcome.lost,
         "dropped": dict(reading.dropped),
@@ -155,7 +156,8 @@ def _counts(reading: Reading) -> str:
 
 def _money(reading: Reading) -> list[str]:
     standing = reading.standing
-    return [*sums.account(standing), "", *sums.trades(standing), "", *sums.slippage(standing), ""]
+    parts = [sums.account(standing), sums.trades(standing), sums.slippage(standing)]
+    return [line for part in parts if part for line in (*part, "")]
 
 
 def _latency(reading: Reading) -> list[str]:
@@ -193,7 +195,7 @@ def _look(outcome: Outcome) -> list[str]:
             f"  python -c {shlex.quote(quantiles)}",
         ]
     if "trade_lifecycle" in outcome.records:
-        best = 'max_by(.net_pnl_usd | tonumber) | {symbol, strategy_id, entry_px, exit_px, exit_reason, net_pnl_usd}'
+        best = "max_by(.net_pnl_usd | tonumber) | {symbol, strategy_id, entry_px, exit_px, exit_reason, net_pnl_usd}"
         lines += [
             "  # the best trade of all",
             f"  jq -s {shlex.quote(best)} {shlex.quote(str(logs / 'trade_lifecycle.jsonl'))}",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["FillReport"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class FillReport:
     """What became of a fill, a void, a funding payment, a position or a transfer.
 

@@ -134,8 +134,10 @@ class Money:
 
     def begin(self) -> None:
         """Take over what earlier runs left."""
-        extra = restore(self.account, self._folder)
-        for problem in self.trades.restore(extra.get("trades") or {}):
+        restored = restore(self.account, self._folder, self.samples)
+        for seq in restored.composed.damaged[:1]:
+            self._trouble("damaged", f"line {seq} of the ledger cannot be read; `botobs verify` says more")
+        for problem in self.trades.restore(restored.extra.get("trades") or {}):
             self._faults.say("trades", "restore", problem)
         self.trades.agree(
             {

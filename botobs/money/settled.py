@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from botobs.accounting.account import Account
     from botobs.accounting.valuation import BookKey
+    from botobs.money.room import Money
 
-__all__ = ["Settled", "settle_trades"]
+__all__ = ["Settled", "settle", "settle_trades"]
 
 _MONEY = ("realized_pnl_usd", "fees_usd", "funding_usd", "entry_qty", "exit_qty")
 _TIMES = ("entry_ts", "exit_ts")
@@ -56,6 +57,19 @@ class _Said(NamedTuple):
 
     entry: Entry
     line: dict[str, Any]
+
+
+def settle(money: Money, records: Iterable[Mapping[str, Any]], publish: Callable[[TradeClosed], object]) -> Settled:
+    """As `settle_trades`, and the tracker knows which trades are open."""
+    done = settle_trades(money.account, records, publish)
+    money.trades.agree(
+        {
+            Place(key[2], key[1], key[0], key[3]): book.trade
+            for key, book in money.account.books.items()
+            if book.trade is not None and not key[4]
+        }
+    )
+    return done
 
 
 @exact

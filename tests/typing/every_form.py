@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import assert_type
+import datetime as dt
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, assert_type
 
 import botobs
+from botobs.performance import Performance, Session, Summary
+from botobs.trackers.slippage import Slippage, SlippageRow, SlippageTracker
+from botobs.trackers.trades import OpenTrade, TradeTracker
 
 
 @botobs.feature
@@ -126,8 +131,86 @@ async def use(obs: botobs.Observer) -> None:
     obs.shutdown()
 
 
+async def report_money(obs: botobs.Observer) -> None:
+    """The verbs: of the module, and of an observer."""
+    order = botobs.order("BTC-USD", "buy", "0.5", decision_px=Decimal(100), strategy="bma", pred_bps=4.2, mood="calm")
+    assert_type(order, str)
+    botobs.sent(order, px=100.1)
+    assert_type(botobs.fill(order, price="100.05", qty=0.5, fee="0.1", role="taker", fill_id=7), botobs.FillReport)
+    assert_type(await botobs.afill(order, price=100, qty=1, ts=dt.datetime.now(dt.UTC)), botobs.FillReport)
+    assert_type(botobs.fill(symbol="BTC-USD", side="sell", price=1, qty=1, kind="import"), botobs.FillReport)
+    assert_type(botobs.void("7", "busted", order_id=order), botobs.FillReport)
+    assert_type(botobs.funding("BTC-USD", "-0.01", rate="0.0001", funding_id=1), botobs.FillReport)
+    assert_type(botobs.position("BTC-USD", 1, 100, account="main"), botobs.FillReport)
+    assert_type(botobs.transfer(-500, currency="USD"), botobs.FillReport)
+    botobs.reject(order, -2010, "no", attempt=2, max_retries=3, market={"bid": 1, "ask": 2}, error=OSError())
+    botobs.cancel(order, "too late")
+    botobs.mark("BTC-USD", 100)
+    botobs.mark("BTC-USD", bid=99, ask=101, venue="x")
+    botobs.bar("BTC-USD", 1, 2, 1, 2, volume=10, ts="2026-01-02T03:04:05Z")
+    botobs.instrument("BTCUSD", multiplier=100, inverse=True, base="BTC", quote="USD", dust="0.001")
+
+    assert_type(obs.order("BTC-USD", "buy", 1, decision_px=100, order_id=1), str)
+    report = obs.fill(order, price=1, qty=1)
+    assert_type(await obs.afill(order, price=1, qty=1), botobs.FillReport)
+    assert_type(bool(report), bool)
+    assert_type(report.durable, bool)
+    assert_type(report.reason, str | None)
+    assert_type(report.slippage_bps, float | None)
+    assert_type(report.gross_pnl, Decimal | None)
+
+
+def ask_money(obs: botobs.Observer) -> None:
+    """The nouns."""
+    totals = obs.totals("6h", kinds=["live"])
+    assert_type(totals.realized_pnl, Decimal)
+    assert_type(totals.fills, int)
+    assert_type(totals.inventory, Mapping[str, Decimal])
+    assert_type(totals.equity, Decimal | None)
+    assert_type(totals.drawdown_pct, float | None)
+    assert_type(totals.reasons, Mapping[str, str])
+    assert_type(totals.sharpe.annualized if totals.sharpe else None, float | None)
+    assert_type(totals.to_dict(), dict[str, Any])
+    assert_type(obs.equity, Decimal | None)
+    assert_type(obs.equity_curve("1d"), list[dict[str, Any]])
+
+    for held in obs.positions:
+        assert_type(held.qty, Decimal)
+        assert_type(held.avg_px, Decimal | None)
+        assert_type(held.age_s, float | None)
+    assert_type(obs.trades, TradeTracker)
+    assert_type(obs.trades.open, list[OpenTrade])
+    assert_type(obs.trades.closed(5), list[dict[str, Any]])
+    assert_type(obs.trades.open_trade("SPX", {"side": "buy", "px": 1, "qty": 1}), str | None)
+    assert_type(obs.trades.close_trade("SPX", {"px": 2}), dict[str, Any] | None)
+
+    assert_type(obs.slippage, SlippageTracker)
+    assert_type(obs.slippage.record_decision("o-1", 100), bool)
+    assert_type(obs.slippage.calculate_slippage("o-1", 101, "buy", 1), Slippage | None)
+    assert_type(obs.slippage.stats("venue", "6h"), list[SlippageRow])
+
+    assert_type(obs.ledger.append(price=1, qty=1, symbol="X", side="buy"), botobs.FillReport)
+    assert_type(obs.ledger.between("2026-01-02", None), Iterator[dict[str, Any]])
+    assert_type(obs.ledger.latest(3), list[dict[str, Any]])
+    assert_type(obs.ledger.verify().ok, bool)
+    assert_type(obs.ledger.verify().problem, str | None)
+
+    assert_type(obs.performance, Performance)
+    assert_type(obs.performance.summary("7d", "bma"), Summary)
+    assert_type(obs.performance.by_strategy(), dict[str, Summary])
+    day = obs.performance.sessions("day")[-1]
+    assert_type(day.session, Session | None)
+    assert_type(day.expectancy, Decimal | None)
+    assert_type(obs.performance.on_close(print), Callable[[], None])
+
+
 def main() -> None:
     with botobs.start(
-        "trend-bot", data_dir="data", starting_equity=10_000, equity_floor=9_000, prometheus_port=9464, keep_traces="tail"
+        "trend-bot",
+        data_dir="data",
+        starting_equity=10_000,
+        equity_floor=9_000,
+        prometheus_port=9464,
+        keep_traces="tail",
     ) as obs:
         assert_type(obs, botobs.Observer)

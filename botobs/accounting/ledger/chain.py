@@ -12,12 +12,15 @@ from hashlib import blake2b
 __all__ = ["FIRST", "SEAL", "digest_of", "is_sealed", "link", "seal", "seq_of"]
 
 FIRST = bytes(16)  # what the first line follows
+_EMPTY = blake2b(digest_size=16)
 SEAL = 43  # bytes of ,"hash":"<32 digits>"}
 
 
 def link(previous: bytes, body: bytes) -> bytes:
     """The digest of a line whose `body` follows a line with the digest `previous`."""
-    return blake2b(previous + body, digest_size=16).digest()
+    digest = _EMPTY.copy()  # half the time of making one
+    digest.update(previous + body)
+    return digest.digest()
 
 
 def seal(body: bytes, digest: bytes) -> bytes:

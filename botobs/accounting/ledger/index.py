@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FillIndex"]
 
+_EMPTY: Final = blake2b(digest_size=8)
 _SHELVES: Final = 65_536  # by the first two bytes of the key: 15 entries each in a million
 _ENTRY: Final = struct.Struct("<8sII")  # key, content, line
 _CONTENT: Final = struct.Struct("<II")
@@ -50,11 +51,16 @@ class FillIndex:
     @staticmethod
     def key(*identity: str | None) -> bytes:
         """Eight bytes for (venue, account, symbol, order_id, fill_id, side)."""
-        parts = [part or "" for part in identity] if None in identity else identity
-        text = "\0".join(parts)  # type: ignore[arg-type]
-        if text.count("\0") >= len(parts) > 0:  # one of them brings such a character along
-            text = repr(list(parts))
-        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        try:
+            text = "\0".join(identity)  # type: ignore[arg-type]
+        except TypeError:
+            identity = tuple([part or "" for part in identity])
+            text = "\0".join(identity)  # type: ignore[arg-type]
+        if text.count("\0") >= len(identity) > 0:  # one of them brings such a character along
+            text = repr(list(identity))
+        digest = _EMPTY.copy()  # half the time of making one
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        return digest.digest()
 
     def get(self, key: bytes) -> tuple[int, int] | None:
         """The checksum of the content and the line of the fill `key`; None if there is none."""
@@ -70,20 +76,20 @@ class FillIndex:
 
     def add(self, key: bytes, crc: int, seq: int) -> None:
         """Enter the fill `key`, in the place of what was entered for it before."""
-        at = self._place(key)
-        if at >= 0:
-            shelf = self._shelves[key[0] << 8 | key[1]]
-            assert shelf is not None
-            _ENTRY.pack_into(shelf, at, key, crc, seq)
-            return
-        entry = _ENTRY.pack(key, crc, seq)
         number = key[0] << 8 | key[1]
         shelf = self._shelves[number]
+        at = -1
         if shelf is None:
-            self._shelves[number] = bytearray(entry)
+            self._shelves[number] = shelf = bytearray()
         else:
-            shelf += entry
-        self._count += 1
+            at = shelf.find(key)
+            while at > 0 and at & 15:
+                at = shelf.find(key, at + 1)
+        if at >= 0:
+            _ENTRY.pack_into(shelf, at, key, crc, seq)
+        else:
+            shelf += _ENTRY.pack(key, crc, seq)
+            self._count += 1
 
     def remove(self, key: bytes) -> bool:
         """Strike out the fill `key`; whether it was there."""

@@ -6,13 +6,12 @@ import os
 import threading
 from binascii import hexlify
 from collections import deque
-from hashlib import blake2b
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from botobs.accounting.ledger.chain import FIRST, digest_of
+from botobs.accounting.ledger.chain import FIRST, digest_of, link
 from botobs.accounting.ledger.reading import Reader, told_time
 from botobs.accounting.ledger.trouble import Trouble
 from botobs.accounting.ledger.vault import Vault
@@ -217,7 +216,7 @@ class Writer:
         vault = self._vault
         if vault is None:
             return self._add_in_memory(seq, body)
-        digest = blake2b(self._digest + body, digest_size=16).digest()
+        digest = link(self._digest, body)
         line = b"".join((body, b',"hash":"', hexlify(digest), b'"}\n'))
         file = vault.file
         try:
