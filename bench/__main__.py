@@ -11,7 +11,10 @@ import sys
 from time import perf_counter
 
 # module of each benchmark, in the order of the limits
-_ALL = {"stage": "stage", "cpu": "cpu", "paced": "paced", "memory": "memory", "import": "imports"}
+_ALL = {
+    "stage": "stage", "cpu": "cpu", "paced": "paced", "memory": "memory", "import": "imports", "fills": "fills",
+    "ledger": "ledger",
+}  # fmt: skip
 
 
 def main() -> int:

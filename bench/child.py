@@ -69,6 +69,8 @@ def main() -> None:
         from .paced import measure
     elif task == "memory":
         from .memory import measure
+    elif task == "ledger":
+        from .ledger import measure
     else:
         raise SystemExit(f"no task {task!r}")
     answer = measure(variant, **options)

@@ -16,7 +16,7 @@ import orjson
 
 from botobs.accounting.entries import stamp
 from botobs.accounting.ledger.chain import FIRST, link, seal
-from botobs.accounting.ledger.head import Head, HeadFile
+from botobs.accounting.ledger.head import NO_TIME, Head, HeadFile
 from botobs.accounting.ledger.volumes import free_path
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BOT = "bench"
 STARTING_EQUITY = 1_000_000
+A_YEAR = 1_000_000  # fills of a busy bot
 YEAR_NS = 365 * 86_400 * 10**9
 END_NS = 1_790_000_000 * 10**9  # when the last fill of a generated ledger happened
 # what is traded, and at what price in hundredths it begins
@@ -73,7 +74,7 @@ def fills(count: int, *, seed: int = 7, end_ns: int = END_NS, span_ns: int = YEA
     rng = random.Random(seed)
     prices, held = dict(_SYMBOLS), dict.fromkeys(_SYMBOLS, 0)
     names = list(_SYMBOLS)
-    pause, now, made, order = span_ns / count, end_ns - span_ns, 0, 0
+    pause, now, made, order = span_ns / max(count, 1), end_ns - span_ns, 0, 0
     while made < count:
         order += 1
         symbol = names[int(rng.random() * len(names))]
@@ -97,18 +98,18 @@ def fills(count: int, *, seed: int = 7, end_ns: int = END_NS, span_ns: int = YEA
 def report(fill: Fill, ts_ms: int | None = None) -> dict:
     """The fill as exchanges send it: numbers as text, the time in milliseconds; symbol and side are the order's."""
     return {
-        "price": _text(fill.price, 2), "qty": _text(fill.qty, 4), "fee": _text(fill.fee, 6), "fee_asset": "USDT",
+        "price": text(fill.price, 2), "qty": text(fill.qty, 4), "fee": text(fill.fee, 6), "fee_asset": "USDT",
         "role": fill.role, "fill_id": fill.fill_id, "ts": ts_ms or fill.ts_ns // 1_000_000,
     }  # fmt: skip
 
 
 def write_ledger(root: Path, count: int) -> Trader:
-    """A ledger of `count` fills in `root`, as one that was written over a year; what it comes to."""
+    """A ledger of `count` fills in `root`, a million a year; what it comes to."""
     trader, peak = Trader(), STARTING_EQUITY * 10**6
     (root / "metrics" / "archive").mkdir(parents=True)
     volume = _Volume(root)
     digest, trades = FIRST, 0
-    for seq, fill in enumerate(fills(count), 1):
+    for seq, fill in enumerate(fills(count, span_ns=YEAR_NS * count // A_YEAR), 1):
         delta, inventory = trader.take(fill)
         equity = STARTING_EQUITY * 10**6 + trader.cash + trader.worth
         peak = max(peak, equity)
@@ -117,11 +118,12 @@ def write_ledger(root: Path, count: int) -> Trader:
         body = b'{"seq":%d,%b' % (seq, orjson.dumps({
             "type": "fill", "ts": ts, "received": stamp(fill.ts_ns + 40_000_000), "schema": "v1", "bot": BOT,
             "run_id": "20260101T000000-abcdef", "symbol": fill.symbol, "side": fill.side, "role": fill.role,
-            "size": _text(fill.qty, 4), "price": _text(fill.price, 2), "fee": _text(fill.fee, 6),
+            "size": text(fill.qty, 4), "price": text(fill.price, 2), "fee": text(fill.fee, 6),
             "fee_asset": "USDT", "order_id": fill.order_id, "fill_id": fill.fill_id, "venue": "binance",
-            "strategy": "meanrev", "kind": "live", "timed": True, "quote_delta": _text(delta, 6),
-            "inventory": _text(inventory, 4), "trade_id": f"t{max(trades, 1)}", "equity": _text(equity, 6),
-            "peak": _text(peak, 6),
+            "strategy": "meanrev", "kind": "live", "timed": True, "quote_delta": text(delta, 6),
+            "inventory": text(inventory, 4), "trade_id": f"t{max(trades, 1)}", "mark": text(fill.price, 2),
+            "equity": text(equity, 6),
+            "peak": text(peak, 6),
         })[1:-1])  # fmt: skip
         digest = link(digest, body)
         volume.add(seq, ts, seal(body, digest) + b"\n")
@@ -158,10 +160,10 @@ class _Volume:
     def _begin(self) -> None:
         self._file = self._live.open("wb", buffering=1 << 20)
         self._first = self._size = 0
-        self._low = self._high = ""
+        self._low = self._high = NO_TIME
 
 
-def _text(value: int, places: int) -> str:
+def text(value: int, places: int) -> str:
     """An integer of so many decimal places as decimal text."""
     digits = f"{abs(value):0{places + 1}d}"
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"

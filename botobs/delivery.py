@@ -87,7 +87,7 @@ class Delivery:
 
     def flush(self, deadline: float) -> bool:
         """Deliver what came before the call; whether all of it has gone before `deadline` (monotonic)."""
-        done = self._settle(deadline)
+        done = self.settle(deadline)
         self.write(deadline)
         done = self._bus.flush(deadline) and done
         done = self._empty_queues(deadline) and done
@@ -99,7 +99,7 @@ class Delivery:
     def close(self, deadline: float) -> bool:
         """Deliver everything and end; whether each part got rid of what it had."""
         closers: list[Callable[[float], object]] = [
-            self._settle,
+            self.settle,
             self._bus.close,
             self._empty_queues,
             *(outlet.close for outlet in self._outlets()),
@@ -150,7 +150,7 @@ class Delivery:
             with contextlib.suppress(Exception):  # a child that cannot tidy up must still run
                 part.abandon()
 
-    def _settle(self, deadline: float) -> bool:
+    def settle(self, deadline: float) -> bool:
         """Have done what other rooms left, before the queues that it fills are emptied."""
         for job in self.also:
             while job(_SLICE_NS):

@@ -144,7 +144,7 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
             self._overhead_now,
             self._now_and_then,
             self._money.housekeep,
-            self.performance.chore,
+            self._performance.chore,
         )
         self._drainer = Drainer(self._delivery.jobs, chores, self.faults)
         self._beats = 0
@@ -199,9 +199,9 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
         undo.callback(_undone, money.close)
         self._delivery.attach(money)
         self._delivery.also.append(money.tail.drain)
-        self.performance = self._judge()
-        undo.callback(_undone, self.performance.close)
-        self._delivery.attach(self.performance)
+        self._performance = self._judge()
+        undo.callback(_undone, self._performance.close)
+        self._delivery.attach(self._performance)
         return money
 
     def _judge(self) -> Performance:
@@ -221,6 +221,7 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
             publish=self.bus.publish,
             bot=settings.bot,
             background=settings.mode == "live",
+            store=settings.performance_store,
         )
         for event in (TradeOpened, TradeClosed):
             self.bus.subscribe(event, performance.on_event, immediate=True, _trusted=True)
@@ -367,6 +368,12 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
             self.faults.error("event", error)
 
     # -- answers -----------------------------------------------------------------------------------------------------
+
+    @property
+    def performance(self) -> Performance:
+        """How well the bot does: by strategy, by session, over the last trades."""
+        self._money.tail.settle()
+        return self._performance
 
     @property
     def data_dir(self) -> Any:

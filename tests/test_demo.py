@@ -263,6 +263,20 @@ def test_what_a_killed_bot_did_not_report_is_reported_by_the_next(tmp_path):
     assert all(json.loads(line) for line in trades.read_text().splitlines())
 
 
+def test_a_killed_bot_loses_neither_fill_nor_trade(start, tmp_path):
+    process = start("--seconds=600", "--seed=3", "--port=0", stdout=subprocess.DEVNULL)
+    ledger, deadline = tmp_path / "data/metrics/fills.jsonl", time.monotonic() + 20
+    while not ledger.exists() or ledger.read_bytes().count(b"\n") < 4:  # in and out again
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    process.kill()
+    process.wait(timeout=20)
+    told = json.loads(again(tmp_path).stdout)
+    assert told["statement"]["ok"] is True
+    assert (told["totals"]["fills"], told["trades"]["trades"]) == (4, 1)
+    assert told["totals"]["realized_pnl"] == told["trades"]["net"] == "0.33971498"
+
+
 def test_a_statement_that_says_otherwise_is_told(tmp_path):
     demo("--seconds=1", "--seed=3", "--port=0", cwd=tmp_path)
     trades = tmp_path / "data/exchange/trades.jsonl"
@@ -307,6 +321,7 @@ def test_metrics_are_served_while_it_runs_and_ctrl_c_ends_it_in_good_order(start
     assert process.returncode == 130
     assert err == ""
     assert "ended early by Ctrl-C" in out
+    assert "agrees to the cent" in out
     assert "Look at it" in out
     run = json.loads((tmp_path / "data/state/run.json").read_text())
     assert (run["bot"], run["clean"]) == ("demo-bot", True)

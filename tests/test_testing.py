@@ -759,7 +759,7 @@ def examples():
 
 def test_every_example_runs(pytester, run, monkeypatch):
     blocks = examples()
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     tests = 0
     for number, block in enumerate(blocks):
         tests += block.count("def test_")

@@ -166,6 +166,7 @@ class Account:
             terms.starting_equity, tz=terms.timezone, bucket=terms.sharpe_bucket, days_per_year=terms.days_per_year
         )
         self.snapshots = Snapshots(snapshots, writing=writing)
+        self._peak = ZERO, "0"  # the curve's, and as text
         self.busy = False  # an entry is half booked
         self._bulk: set[BookKey] | None = None  # the books in which much that is old is being booked
         self.forget()
@@ -380,7 +381,8 @@ class Account:
         needle, last, found = b'"fill_id":' + dumps(fill_id), since_seq - 1, list[dict[str, Any]]()
         for last, raw in self.ledger.lines(since_seq):  # noqa: B007 - the last one is wanted
             if needle in raw and b'"type":"fill"' in raw:
-                found.append(orjson.loads(raw))
+                with contextlib.suppress(ValueError):
+                    found.append(orjson.loads(raw))
         return last, found
 
     # -- funding, what was held before, transfers --------------------------------------------------------------------
@@ -577,6 +579,14 @@ class Account:
                     changes.append((key, exact(self._put_right)(key, began)))
                 exact(self.valuation.rebuild)(self.books)
 
+    @exact
+    def compared(self, key: BookKey, began: int) -> Change:
+        """What came after line `began` has changed about the trades of a position."""
+        with self.lock:
+            change = self._put_right(key, began)
+            self.valuation.rebuild(self.books)
+            return change
+
     def _put_right(self, key: BookKey, began: int) -> Change:
         entries, old = entries_of(self, key), self.books[key]
         before: list[RoundTrip] = []
@@ -635,7 +645,10 @@ class Account:
         self.curve.feed(self.wall(), worth)
         if self.terms.starting_equity is not None:
             line["equity"] = text(worth)
-            line["peak"] = text(self.curve.peak)
+            peak = self.curve.peak
+            if peak is not self._peak[0]:  # it stays for long
+                self._peak = peak, text(peak)
+            line["peak"] = self._peak[1]
         ticket = self.ledger.add(line)
         self.applied = ticket.seq
         return ticket

@@ -70,7 +70,7 @@ class Checkpoint:
             if account.busy:  # beneath a signal handler
                 return False
             account.marks.settle()
-            seen = (account.applied, *account.curve.lived, dict(account.marks.prices))
+            seen = (account.applied, *account.curve.lived, dict(account.marks.prices), dict(extra))
             if seen == self._saved:
                 return False
             state = _state_of(account)
@@ -144,7 +144,7 @@ def restore(account: Account, folder: Path | None, samples: Samples | None = Non
             known = max(live["seq"], known)
         composed = compose(account, lived=known)
         extra = {} if found is None else {name: value for name, value in found.items() if name not in _OWN}
-        return Restored(extra, composed, whole=found is not None)
+        return Restored(extra, composed, None if found is None else found["seq"])
 
 
 @attrs.frozen
@@ -154,12 +154,12 @@ class Restored:
     Attributes:
         extra: What else the checkpoint had.
         composed: What was composed from the ledger.
-        whole: There was a checkpoint that fits, and only what came after it was composed.
+        since: The line after which it was composed; `None`: from the beginning, there was no checkpoint that fits.
     """
 
     extra: dict[str, Any]
     composed: Composed
-    whole: bool
+    since: int | None
 
 
 def state_in(folder: Path) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import orjson
@@ -44,14 +44,8 @@ def compose(account: Account, *, lived: int = 0) -> Composed:
         return composer.done
 
 
-class Played(NamedTuple):
-    """A line that was applied, and what it did to its book."""
-
-    key: BookKey
-    line: Mapping[str, Any]
-    change: Change
-    trade: RoundTrip | None
-    removed: int | None
+#: A line that was applied: its book, the line, what it did, and the open trade after it where that may be another.
+Played: TypeAlias = "tuple[BookKey, Mapping[str, Any], Change, RoundTrip | None]"
 
 
 @attrs.define
@@ -62,11 +56,13 @@ class Composed:
         lines: How many lines there were.
         damaged: The first of those that could not be read.
         last: The last ones that moved a position, for whoever follows trades.
+        relived: Books that had to be composed from their beginning.
     """
 
     lines: int = 0
     damaged: list[int] = attrs.field(factory=list)
     last: deque[Played] = attrs.field(factory=lambda: deque(maxlen=_LAST))
+    relived: set[BookKey] = attrs.field(factory=set)
 
 
 class _Composer:
@@ -76,7 +72,7 @@ class _Composer:
         self._account = account
         self._known = lived
         self.done = Composed()
-        self._broken: set[BookKey] = set()  # books in which something came too late: lived again at the end
+        self._broken = self.done.relived  # books in which something came too late: lived again at the end
         self._marks: dict[tuple[str | None, str], tuple[int, str]] = {}  # the last ones that lines know
         self._hour = ""
         self._lived: Mapping[str, Any] | None = None  # the last line that knows the equity
@@ -161,14 +157,16 @@ class _Composer:
         fee = get("fee_value") or get("fee")
         try:
             if fee is not None and "fee_in" not in line:
-                book.fill(
+                change = book.fill(
                     line["ts"], seq, fill_id, Decimal(line["size"] if line["side"] == "buy" else "-" + line["size"]),
                     Decimal(line["price"]), Decimal(fee), get("role"),
                 )  # fmt: skip
             else:
-                book.put(entry_of(line))
+                change = book.put(entry_of(line))
         except TooOld:
             self._broken.add(key)
+        else:
+            self.done.last.append((key, line, change, book.trade if change.late else None))
         account.snapshots.touched.add(key)
 
     def _put(self, line: Mapping[str, Any]) -> None:
@@ -176,8 +174,9 @@ class _Composer:
             self._learn(line)
         key = key_of(line)
         if key not in self._broken:
+            book = self._account.book(key)
             try:
-                self._account.book(key).put(entry_of(line))
+                self.done.last.append((key, line, book.put(entry_of(line)), book.trade))
             except TooOld:
                 self._broken.add(key)
         self._account.snapshots.touched.add(key)
@@ -190,8 +189,9 @@ class _Composer:
         account.voided[line["voids"]] = seq
         key = key_of(line)
         if key not in self._broken:
+            book = account.book(key)
             try:
-                account.book(key).remove(line["voids"])
+                self.done.last.append((key, line, book.remove(line["voids"]), book.trade))
             except (TooOld, KeyError):
                 self._broken.add(key)
         account.snapshots.touched.add(key)

@@ -73,7 +73,7 @@ def open_account(
 
 def history_of(reader: StreamReader) -> Callable[[int, int | None], Any]:
     """Reads the written equity curve from one time, in nanoseconds, up to another."""
-    return lambda start, end: reader.read("equity_curve", _moment(start), None if end is None else _moment(end))
+    return lambda start, end: reader.read("equity_curve", _moment(start), None if end is None else _moment(end + 999))
 
 
 def kept_terms(folder: Path) -> Terms:

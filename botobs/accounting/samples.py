@@ -61,7 +61,7 @@ class Samples:
 
     def add(self, ts_ns: int, record: Mapping[str, Any]) -> None:
         """Take a sample as it was written."""
-        self._recent.append(_read(ts_ns, record))
+        self._recent.append(_read(ts_ns // 1_000 * 1_000, record))  # as it can be read back
 
     def before(self, ts_ns: int) -> Sample | None:
         """The last sample at or before a moment."""
@@ -133,6 +133,8 @@ def sample_of(account: Account, why: str) -> dict[str, Any]:
             key[2] if key[1] is None else f"{key[1]}:{key[2]}",
             {"symbol": key[2], "venue": key[1], "qty": ZERO, "value": ZERO, "mark": text(mark)},
         )
+        if account.marks.get(key[1], key[2]) is None:  # it is the last fill's price
+            said["marked"] = False
         said["qty"] += book.inventory
         said["value"] += worth
     for said in positions.values():
@@ -160,7 +162,9 @@ def _read(ts_ns: int, record: Mapping[str, Any]) -> Sample:
     said = record.get("segment")
     segment = None if said is None else Segment.of_record(said)
     marks = {
-        (told.get("venue"), told["symbol"]): Decimal(told["mark"]) for told in (record.get("positions") or {}).values()
+        (told.get("venue"), told["symbol"]): Decimal(told["mark"])
+        for told in (record.get("positions") or {}).values()
+        if told.get("marked", True)
     }
     equity = ZERO if segment is None else segment.end
     return Sample(ts_ns, equity, marks, segment, record)

@@ -76,6 +76,11 @@ class CurveSampler:
         self._wake = min(self._hour, soonest) if self._pending else self._hour
         return "change" if self._pending and now_ns >= soonest else None
 
+    @property
+    def pending(self) -> bool:
+        """Whether a change waits until it may be written."""
+        return self._pending
+
     def taken(self, ts_ns: int, equity: Decimal) -> None:
         """A sample was written: the next change is one from here."""
         band = _times(equity.copy_abs(), self._share)

@@ -65,7 +65,10 @@ def books_at(account: Account, ts: str, upto: int, voided: Container[int]) -> di
     books = {key: book for key, book in known.items() if book is not None}
     doubtful = known.keys() - books.keys()  # and those in whose past something happened that it did not know
     for _, raw in account.ledger.lines(seq + 1, upto):
-        line = orjson.loads(raw)
+        try:
+            line = orjson.loads(raw)
+        except ValueError:  # a damaged line counts nowhere
+            continue
         if line["type"] == "transfer" or line["ts"] >= ts or line.get("symbol") is None:
             continue
         key = key_of(line)
@@ -76,7 +79,7 @@ def books_at(account: Account, ts: str, upto: int, voided: Container[int]) -> di
         if not _put(account, books, key, line):
             doubtful.add(key)
     for key in doubtful:
-        entries = [entry for entry in entries_of(account, key, until=ts) if entry.seq <= upto]
+        entries = [entry for entry in entries_of(account, key, ts, voided) if entry.seq <= upto]
         instrument = account.instruments.get(key[1], key[2])
         books[key] = Book.rebuilt(instrument, account.terms.cost_basis, entries, position_side=key[3])
     return books

@@ -27,7 +27,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=_seconds, default=20.0, metavar="N", help="how long (default: 20; at most a day)"
     )
     parser.add_argument(
-        "--seed", type=_seed, default=7, metavar="N", help="same seed, same records apart from times (default: 7)"
+        "--seed",
+        type=_seed,
+        default=7,
+        metavar="N",
+        help="same seed in a new directory, same records apart from times (default: 7)",
     )
     parser.add_argument(
         "--port", type=_port, default=9464, metavar="N", help="where /metrics is served (default: 9464; 0: any free)"

@@ -161,7 +161,9 @@ class Bot:
 
     async def on_bar(self, bar: Bar) -> None:
         """One turn: look, predict, decide, check, trade."""
-        with botobs.tick(bar.symbol, bar_id=bar.id, bid=bar.bid, ask=bar.ask) as tick:
+        with botobs.tick(bar.symbol, bar_id=bar.id) as tick:
+            # a tick takes prices too; a mark also says when the exchange made it, however late it got here
+            botobs.mark(bar.symbol, bid=bar.bid, ask=bar.ask, ts=bar.ts)
             x = features(self._bars[bar.symbol])
             view = await predict(x)
             held = self._exchange.position(bar.symbol)
@@ -253,7 +255,7 @@ class Bot:
 
 
 def _report_bar(bar: Bar) -> None:
-    botobs.bar(bar.symbol, bar.open, bar.high, bar.low, bar.close, bar.volume)
+    botobs.bar(bar.symbol, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.ts)
 
 
 def _report(payment: Payment) -> None:

@@ -17,7 +17,7 @@ from botobs.demo.statement import Fill, Payment, Side, Statement
 from botobs.demo.timeline import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from botobs.demo.timeline import Timeline
@@ -100,7 +100,8 @@ class Exchange:
 
     def history(self, symbol: str) -> list[Bar]:
         """The bars before the start."""
-        return list(self._past[symbol])
+        past, now = self._past[symbol], self._now_ms()
+        return [attrs.evolve(bar, ts=now - 1000 * back // BARS_PER_SECOND) for back, bar in _backwards(past)]
 
     def subscribe(self, symbol: str) -> AsyncIterator[Bar]:
         """Bars as they come, until the exchange closes."""
@@ -171,7 +172,7 @@ class Exchange:
 
     def _bar(self, symbol: str, number: int, offset: float) -> None:
         if self._open:
-            bar = self._top[symbol] = self._markets[symbol].step()
+            bar = self._top[symbol] = attrs.evolve(self._markets[symbol].step(), ts=self._now_ms())
             self.bars += 1
             self._feeds[symbol].put(bar)
             self._plan_bar(symbol, number + 1, offset)
@@ -224,6 +225,11 @@ class Exchange:
         for queue in self._feeds.values():
             self._timeline.at(0.0, queue.close)
         self._timeline.at(0.0, self._payments.close)
+
+
+def _backwards(bars: list[Bar]) -> Iterator[tuple[int, Bar]]:
+    """Bars in their order, each with how many bars before the start it was."""
+    return zip(range(len(bars), 0, -1), bars, strict=True)
 
 
 def _parts(qty: Decimal, draw: Random) -> list[Decimal]:

@@ -50,6 +50,7 @@ class Bar:
     low: float
     close: float
     volume: float
+    ts: int = 0  # milliseconds since 1970, as the exchange says
 
     @property
     def mid(self) -> Decimal:

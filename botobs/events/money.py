@@ -165,6 +165,7 @@ class CostBooked(_OfOrder):
     """
 
     stream: ClassVar[str | None] = "costs"
+    whole: ClassVar[bool] = True
 
     cause: str
     trade_id: str | None = None

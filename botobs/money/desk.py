@@ -111,6 +111,7 @@ class Desk:
         self.slippage = slippage
         self.trades = trades
         self.counts: Counter[str] = Counter()
+        self.followed = 0  # the last line of the ledger that the trades know of
         self._publish = publish
         self._set_aside = set_aside
         self._faults = faults
@@ -182,6 +183,7 @@ class Desk:
         assert change is not None
         assert book is not None
         assert booking.seq is not None
+        self.followed = booking.seq
         if entry.kind == "hedger_sim":
             return
         slip = None
@@ -278,6 +280,7 @@ class Desk:
     @exact
     def _unfollow(self, booking: Booking, fill_id: str, now: int) -> None:
         """A fill was taken back: its order and its trade are what they would be without it."""
+        self.followed = booking.seq or self.followed
         line, change, book, said = booking.removed, booking.change, booking.book, booking.line or {}
         self._publish(
             VoidBooked(
@@ -336,6 +339,7 @@ class Desk:
         )  # fmt: skip
 
     def _follow_funding(self, booking: Booking, amount: Decimal, place: Place, now: int) -> None:
+        self.followed = booking.seq or self.followed
         line, change = booking.line or {}, booking.change
         assert change is not None
         self._publish(
@@ -462,7 +466,7 @@ def _cost_event(done: Filled, slip: Slippage | None) -> CostBooked:
     assert book is not None
     return cost_of_fill(
         ts_ns=done.now, symbol=entry.symbol, side=entry.side, qty=entry.qty, price=entry.price,
-        instrument=book.instrument, fee=booking.fee_value if booking.fee is not None else ZERO, slippage=slip,
+        instrument=book.instrument, fee=booking.fee_value if entry.fee is not None or booking.fee else ZERO, slippage=slip,
         order_id=entry.order_id, fill_id=entry.fill_id, trade_id=change.trade_id, trace_id=entry.trace_id,
         bar_id=done.place.bar_id, venue=entry.venue, account=entry.account, strategy=entry.strategy,
     )  # fmt: skip

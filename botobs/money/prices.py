@@ -31,6 +31,7 @@ class Prices:
         account: Whose positions they value.
         trades: Whose excursions they are.
         tail: Has done what follows from a price.
+        before: Called before a mark may change what the account is worth.
         moved: Called when the account's worth has changed, on the caller's thread.
         faults: Counts what is no price.
         wall: Tells the time.
@@ -44,6 +45,7 @@ class Prices:
         account: Account,
         trades: TradeTracker,
         *,
+        before: Callable[[], object],
         moved: Callable[[], object],
         tail: Tail,
         faults: Faults,
@@ -51,6 +53,7 @@ class Prices:
     ) -> None:
         self._account = account
         self._trades = trades
+        self._before = before
         self._moved = moved
         self._tail = tail
         self._faults = faults
@@ -91,6 +94,7 @@ class Prices:
         when = None if ts is None else self._time(ts)
         if when is not None and not self._newer(where, named, when):
             return
+        self._before()
         moved = self._account.mark(named, found, where)
         if moved or self._trades.watches(named):
             self._tail.put(Work(self._trades.price, (named, found, when, where)))

@@ -31,6 +31,7 @@ from botobs.events import (
 from botobs.money.desk import Desk, Place
 from botobs.money.gauges import WINDOWS, publish_totals
 from botobs.money.prices import Prices
+from botobs.money.recovery import catch_up
 from botobs.money.tail import Tail
 from botobs.trackers.life import Place as Held
 from botobs.trackers.misspelt import misspelt
@@ -123,10 +124,16 @@ class Money:
             wall=clock.time_ns, moved=self.moved, tail=self.tail,
         )  # fmt: skip
         self.prices = Prices(
-            self.account, self.trades, moved=self.moved, tail=self.tail, faults=faults, wall=clock.time_ns
+            self.account,
+            self.trades,
+            before=self.turn,
+            moved=self.moved,
+            tail=self.tail,
+            faults=faults,
+            wall=clock.time_ns,
         )
         self._checkpoint: Checkpoint | None = None
-        self._saved_ns = self._aged_ns = self._kept_ns = 0
+        self._saved_ns = self._aged_ns = self._kept_ns = self._moved_ns = 0
         self._backtest = settings.mode == "backtest"  # nobody calls now and then: time passes when the bot's clock does
         self._waiters: ThreadPoolExecutor | None = None
         self._making = threading.Lock()
@@ -139,6 +146,11 @@ class Money:
             self._trouble("damaged", f"line {seq} of the ledger cannot be read; `botobs verify` says more")
         for problem in self.trades.restore(restored.extra.get("trades") or {}):
             self._faults.say("trades", "restore", problem)
+        if self._history is not None:
+            with contextlib.suppress(OSError):
+                self.orders.restore(self._history.latest("execution", _ORDERS_BACK))
+            catch_up(self.account, restored, self.trades, self.orders, self._history, self._publish)
+        self.desk.followed = self.account.applied
         self.trades.agree(
             {
                 Held(key[2], key[1], key[0], key[3]): book.trade
@@ -146,9 +158,6 @@ class Money:
                 if book.trade is not None and not key[4]
             }
         )
-        if self._history is not None:
-            with contextlib.suppress(OSError):
-                self.orders.restore(self._history.latest("execution", _ORDERS_BACK))
         if self._folder is not None:
             self._checkpoint = Checkpoint(self.account, self._folder)
         self._tell()
@@ -262,11 +271,22 @@ class Money:
         """What a window came to."""
         return totals(self.account, window, samples=self.samples, kinds=kinds)
 
+    def turn(self) -> None:
+        """A price comes: write first what was true until then, a change that had to wait or the turn of an hour."""
+        now = self._clock.time_ns()
+        why = self._sampler.overdue(now)
+        if why is not None and self._sampler.pending:
+            self._sample("change", self._moved_ns)
+            why = self._sampler.overdue(now)
+        if why is not None:
+            self._sample(why)
+
     def moved(self) -> None:
         """The account is worth something else now: write a sample if one is due."""
         now = self._clock.time_ns()
         if self._backtest and not 0 <= now - self._kept_ns < _S:
             self.housekeep()
+        self._moved_ns = now
         why = self._sampler.due(now, self.account.curve.equity)
         if why is not None:
             self._sample(why)
@@ -305,23 +325,28 @@ class Money:
         try:
             if last or now - self._saved_ns >= _SAVE_NS or now < self._saved_ns:
                 self._saved_ns = now
-                self._checkpoint.save({"trades": self.trades.state()}, last=last)
+                with self.tail.still():
+                    followed = {"trades": self.trades.state(), "followed": self.desk.followed}
+                self._checkpoint.save(followed, last=last)
             self._checkpoint.touch()
         except OSError as error:  # the ledger has it all; the next start takes longer
             self._faults.say("checkpoint", type(error).__name__, f"the account's state could not be kept: {error}")
 
     @exact
-    def _sample(self, why: str) -> None:
-        """Write a point of the curve."""
+    def _sample(self, why: str, at: int | None = None) -> None:
+        """Write a point of the curve, dated `at`; at the turn of an hour the point is dated there."""
         account = self.account
         with account.lock:
             if account.busy:
                 return
             now = self._clock.time_ns()
+            moment = now if at is None else at
+            if why == "hour":  # what the account was worth at its turn
+                moment = account.curve.calendar.bucket(now, "hour")[0]
             record = sample_of(account, why)
-            self._sampler.taken(now, account.curve.equity)
-            self.samples.add(now, record)
-        self._publish(EquitySampled(ts_ns=now, record=record))
+            self._sampler.taken(moment, account.curve.equity)
+            self.samples.add(moment, record)
+        self._publish(EquitySampled(ts_ns=moment, record=record))
 
     def _trade_of(self, place: Held) -> Any:
         book = self.account.books.get((place.account, place.venue, place.symbol, place.position_side, False))

@@ -87,14 +87,14 @@ def settle_trades(
             if before is None:
                 done.added += 1
                 publish(event)
-            elif not _agree(before, event.record):
+            elif not agree(before, event.record):
                 done.revised += 1
-                publish(_revised(event, before))
+                publish(revised(event, before))
     for trade_id, before in known.items():
         # one whose opening line is lost is not judged: that is for `verify`
         if trade_id not in kept and not before.get("undone") and int(trade_id[1:]) in seen:
             done.undone += 1
-            publish(_undone(trade_id, before))
+            publish(undone(trade_id, before))
     return done
 
 
@@ -142,7 +142,7 @@ def _lived(account: Account, key: BookKey, said: list[_Said]) -> Iterator[TradeC
             tracker.adopt(place, book.trade)
 
 
-def _agree(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+def agree(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     if recorded.get("undone"):
         return False
     try:
@@ -152,7 +152,7 @@ def _agree(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     return money and all(recorded.get(name) == found[name] for name in _TIMES)
 
 
-def _revised(event: TradeClosed, before: Mapping[str, Any]) -> TradeClosed:
+def revised(event: TradeClosed, before: Mapping[str, Any]) -> TradeClosed:
     """The next revision; what only the bot knew (why, and what the prices did) is kept."""
     revision = (before.get("revision") or 1) + 1
     record = {name: before.get(name) if value is None else value for name, value in event.record.items()}
@@ -162,7 +162,7 @@ def _revised(event: TradeClosed, before: Mapping[str, Any]) -> TradeClosed:
     return attrs.evolve(event, record=record, revision=revision)
 
 
-def _undone(trade_id: str, before: Mapping[str, Any]) -> TradeClosed:
+def undone(trade_id: str, before: Mapping[str, Any]) -> TradeClosed:
     revision = (before.get("revision") or 1) + 1
     record = {"trade_id": trade_id, "symbol": before.get("symbol"), "undone": True, "revision": revision}
     ended = before.get("exit_ts") or before.get("ts")

@@ -7,13 +7,14 @@ drains, everything is done at once.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from botobs.faults import Faults
 
@@ -75,6 +76,12 @@ class Tail:
         if self._waiting and not self._busy:
             with self._doing:
                 self._work(None)
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Nothing is done meanwhile."""
+        with self._doing:
+            yield
 
     def abandon(self) -> None:
         """In a forked child: forget it, it is the parent's."""

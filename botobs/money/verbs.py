@@ -160,6 +160,7 @@ class MoneyVerbs:
             if _is_naive(ts):
                 money.naive("fill")
             if more:
+                said["strategy"] = more.pop("strategy", None)
                 more = money.context("fill", more, said)
             return money.desk.fill(order_id, said, self._place(keep=True), more)
         except Exception as error:
@@ -197,6 +198,7 @@ class MoneyVerbs:
             if _is_naive(ts):
                 money.naive("fill")
             if more:
+                said["strategy"] = more.pop("strategy", None)
                 more = money.context("fill", more, said)
             report, work = money.desk.book_fill(order_id, said, self._place(keep=True), more)
             if work is None:

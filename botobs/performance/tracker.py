@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -53,6 +54,7 @@ class Performance:
         publish: Gets an event when a target is missed, and when it is reached again.
         bot: Its name, for what is saved.
         background: Make a history anew on a thread; else when somebody asks, for backtests and command lines.
+        store: Where summaries are saved, a folder or a URL that fsspec knows; `None`: `logs/performance/`.
         keep: How many trades are held one by one.
 
     Example:
@@ -78,6 +80,7 @@ class Performance:
         bot: str | None = None,
         background: bool = True,
         keep: int | None = None,
+        store: str | None = None,
         _read_only: bool = False,
     ) -> None:
         self.rolling_window = max(1, rolling_window)
@@ -92,6 +95,8 @@ class Performance:
         self._opened = Listeners("performance.on_open", self._faults)
         self._closed = Listeners("performance.on_close", self._faults)
         self._lock = threading.RLock()  # re-entrant: a signal handler may ask while its own thread is in here
+        self._store = store
+        self._saving: threading.Thread | None = None  # on its way to a store elsewhere, which may take its time
         self._saved: dict[str, dict[str, bytes]] = {}
         self._save_at = time.monotonic() + _SAVE_S
         self._keeper = Keeper(
@@ -304,6 +309,9 @@ class Performance:
             done = self._keeper.save()
             if time.monotonic() < deadline:
                 self._save_news()
+            if self._saving is not None:
+                self._saving.join(max(deadline - time.monotonic(), 0.0))
+                done = not self._saving.is_alive() and done
         except Exception as error:
             self._faults.error("performance.save", error)
             return False
@@ -318,6 +326,7 @@ class Performance:
         """In a forked child: write nothing; the locks may be held by threads that are not there."""
         self._lock = threading.RLock()
         self._keeper.abandon(self._lock)
+        self._saving = None
         self._opened.abandon()
         self._closed.abandon()
         self._publish = None
@@ -326,13 +335,28 @@ class Performance:
 
     def _save_news(self) -> None:
         """Save the sessions that have changed, and those after them: they stand on other equity."""
-        if self._keeper.read_only:
+        if self._keeper.read_only or (self._saving is not None and self._saving.is_alive()):
             return
         with self._lock:
             history = self._keeper.history
             since, history.touched = history.touched, None
-        if since is not None:
+        if since is None:
+            return
+        if self._store is None:
             self._save(None, since)
+            return
+        self._saving = threading.Thread(target=self._send, args=(since,), name="botobs-summaries", daemon=True)
+        self._saving.start()
+
+    def _send(self, since: str) -> None:
+        try:
+            self._save(self._store, since)
+        except Exception as error:
+            with self._lock:  # they go with the next ones
+                history = self._keeper.history
+                history.touched = since if history.touched is None else min(since, history.touched)
+            with contextlib.suppress(Exception):  # strict mode raises what is counted here
+                self._faults.error("performance.save", error)
 
     def _save(self, url: str | os.PathLike[str] | None, since: str) -> int:
         place, name = saved.place_of(url, self._root)

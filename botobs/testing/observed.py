@@ -35,7 +35,7 @@ class Observed(Observer):
         """
         if self._over is not None:
             return True
-        done = self.bus.flush(deadline)
+        done = self._delivery.settle(deadline) and self.bus.flush(deadline)
         return self._store.flush(deadline, sync=False) and done
 
     def page(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from botobs.accounting.instruments import Instrument
-from botobs.accounting.numbers import exact
+from botobs.accounting.numbers import EXACT, ZERO, exact
 from botobs.accounting.sides import side as side_of
 from botobs.trackers.comparison import By, Comparison, SlippageRow
 from botobs.trackers.given import positive
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Slippage", "SlippageRow", "SlippageTracker", "slipped"]
 
+_minus, _times = EXACT.subtract, EXACT.multiply
 _MOST = 1e300
 _ONE = Instrument("").multiplier
 
@@ -265,12 +266,14 @@ class SlippageTracker:
         return (order.symbol or instrument.symbol or None, side, order.order_type, order.venue, order.strategy, settle)
 
 
-@exact
 def slipped(
     order: Order, instrument: Instrument, price: Decimal, qty: Decimal, side: str
 ) -> tuple[float, Decimal, Decimal] | None:
     """Slippage of a fill in bps and in money, for an answer; it counts in no statistic."""
-    return _slipped(order, instrument, price, qty, 1 if side == "buy" else -1)
+    sign = 1 if side == "buy" else -1
+    if instrument.inverse:
+        return _slipped_exactly(order, instrument, price, qty, sign)
+    return _slipped(order, instrument, price, qty, sign)
 
 
 def _slipped(
@@ -283,16 +286,19 @@ def _slipped(
     decision = order.decision_px
     if decision is None:
         return None
-    difference = price - decision
+    difference = _minus(price, decision)
     bps = bps_above(difference, decision, order.decision_f)
     if not -_MOST < bps < _MOST:
         return None
-    product = qty * difference
+    product = _times(qty, difference)
     if instrument.inverse:
         money = instrument.worth(qty, price) - instrument.worth(qty, decision)
     else:
-        money = product * instrument.multiplier
-    return (bps, money, product) if sign > 0 else (-bps, -money, product)
+        money = _times(product, instrument.multiplier)
+    return (bps, money, product) if sign > 0 else (-bps, _minus(ZERO, money), product)
+
+
+_slipped_exactly = exact(_slipped)
 
 
 def _value(instrument: Instrument, qty: float, price: Decimal) -> float:

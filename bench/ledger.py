@@ -1,0 +1,194 @@
+"""A ledger of a year of fills: composing it, restarting on it, asking it, and the memory that takes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import tempfile
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import orjson
+
+from .child import ready, run_apart
+from .figures import Result, median
+from .money import A_YEAR, BOT, END_NS, STARTING_EQUITY, fills, report, text, write_ledger
+
+_BATCH = 200
+
+
+
+def run(*, quick: bool) -> Result:
+    """Each step in a process of its own, on one generated ledger; what is composed is compared with the generator."""
+    count = 100_000 if quick else A_YEAR
+    result = Result("ledger", f"a ledger of {count:,} fills, a million a year")
+    with tempfile.TemporaryDirectory(prefix="botobs-bench-") as directory:
+        root = Path(directory) / "data"
+        trader = write_ledger(root, count)
+        expected = text(trader.cash + trader.worth, 6)
+
+        def apart(variant: str, folder: Path = root) -> dict:
+            return run_apart("ledger", variant, most_s=200, root=str(folder), bot=BOT)
+
+        empty = Path(directory) / "empty"
+        write_ledger(empty, 0)
+        nothing = apart("start", empty)
+        cold = apart("cold")
+        warm = [apart("start") for _ in range(1 if quick else 3)]
+        for found in (cold, *warm):
+            if Decimal(found["total_pnl"]) != Decimal(expected):
+                raise RuntimeError(f"composed to {found['total_pnl']}, and it is {expected}")
+        _times(result, count, cold, warm)
+        _memory(result, count, nothing, cold, warm)
+        _windows(result, apart("window"))
+        _growth(result, count, apart("growth"), quick=quick)
+    return result
+
+
+def _times(result: Result, count: int, cold: dict, warm: list[dict]) -> None:
+    again = median(found["took_s"] for found in warm)
+    result.add("orjson.loads over its lines", cold["loads_s"] / count * 1e6, " µs", note="a line")
+    result.add("cold composition", cold["took_s"] / count * 1e6, " µs", note=f"a line; {cold['took_s']:.1f} s")
+    result.add("cold composition / orjson.loads", cold["took_s"] / cold["loads_s"], " x", limit=6)
+    result.add("restart from the checkpoint", again * 1e3, " ms")
+    result.add("restart / cold composition", 100 * again / cold["took_s"], " %", limit=5)
+
+
+def _memory(result: Result, count: int, nothing: dict, cold: dict, warm: list[dict]) -> None:
+    for name, found in (("after cold composition", cold), ("after a restart", warm[-1])):
+        for what in ("resident", "peak"):
+            more = (found[what] - nothing[what]) / 1e6
+            limit = 64 if count == A_YEAR else None
+            result.add(f"memory {name}, {what}", more, " MB", limit=limit, note="above an empty ledger's")
+
+
+def _windows(result: Result, found: dict) -> None:
+    result.add('totals("6h")', found["took_s"] * 1e3, " ms", note=f"{found['fills']:,} fills in it")
+    share = 100 * found["read"] / found["size"]
+    result.add('totals("6h"), read of the ledger', share, " %", limit=1, note=f"{found['read']:,} bytes")
+
+
+def _growth(result: Result, count: int, found: dict, *, quick: bool) -> None:
+    ratio = median(large / small for large, small in zip(found["large"], found["small"], strict=True))
+    result.add(f"fill, os, after {count:,}", median(found["large"]), " µs")
+    result.add("the same in an empty ledger", median(found["small"]), " µs", limit=None)
+    result.add(f"fill after {count:,} / first", ratio, " x", limit=None if quick else 1.1)
+
+
+# -- what runs apart -------------------------------------------------------------------------------------------------
+
+
+def measure(variant: str, *, directory: Path, root: str, bot: str) -> dict:
+    """One step, in a process of its own."""
+    folder = Path(root)
+    ready(None)
+    if variant == "growth":
+        return _grow(folder, directory)
+    if variant == "window":
+        return _window(folder)
+    return _composed(folder, cold=variant == "cold")
+
+
+def _account(root: Path):
+    from botobs.accounting.account import Account, Terms
+    from botobs.accounting.ledger import Ledger
+
+    (root / "state").mkdir(parents=True, exist_ok=True)
+    terms = Terms(starting_equity=Decimal(STARTING_EQUITY))
+    return Account(Ledger(root, durability="os"), terms, lambda: END_NS, snapshots=root / "state" / "books.jsonl")
+
+
+def _composed(root: Path, *, cold: bool) -> dict:
+    from botobs.accounting.checkpoint import Checkpoint, restore
+    from botobs.accounting.summing import totals
+
+    gc.collect()
+    account = _account(root)
+    before = time.thread_time()
+    restore(account, root / "state")
+    took = time.thread_time() - before
+    found = {"took_s": took, "total_pnl": str(totals(account).total_pnl), **_used()}
+    if cold:
+        Checkpoint(account, root / "state").save({}, last=True)
+        found["loads_s"] = _loads(account.ledger)
+    account.ledger.close(time.monotonic() + 10)
+    return found
+
+
+def _used() -> dict:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"resident": pages * os.sysconf("SC_PAGE_SIZE"), "peak": peak}
+
+
+def _loads(ledger) -> float:
+    """Seconds that `orjson.loads` alone takes for all lines; reading them does not count."""
+    loads, took, lines = orjson.loads, 0.0, []
+    for seq, line in ledger.lines():
+        lines.append(line)
+        if len(lines) == 5_000 or seq == ledger.next_seq - 1:
+            before = time.thread_time()
+            for each in lines:
+                loads(each)
+            took += time.thread_time() - before
+            lines = []
+    return took
+
+
+def _window(root: Path) -> dict:
+    """Time, and bytes read from the ledger's files."""
+    from botobs.accounting.checkpoint import restore
+    from botobs.accounting.summing import totals
+
+    account = _account(root)
+    restore(account, root / "state")
+    took = []
+    for _ in range(5):
+        before = time.perf_counter()
+        found = totals(account, "6h")
+        took.append(time.perf_counter() - before)
+    read, plain = 0, os.pread
+
+    def counting(fd, size, at):
+        nonlocal read
+        data = plain(fd, size, at)
+        if "fills" in os.readlink(f"/proc/self/fd/{fd}"):
+            read += len(data)
+        return data
+
+    os.pread = counting
+    try:
+        totals(account, "6h")
+    finally:
+        os.pread = plain
+    files = [root / "metrics" / "fills.jsonl", *(root / "metrics" / "archive").glob("fills-*.jsonl")]
+    size = sum(path.stat().st_size for path in files)
+    return {"took_s": median(took), "fills": found.fills, "read": read, "size": size}
+
+
+def _grow(root: Path, directory: Path) -> dict:
+    """Fills booked behind many others and fills booked into an empty ledger, in turn."""
+    from botobs.accounting.checkpoint import restore
+    from botobs.accounting.entries import read_fill
+
+    large, small = _account(root), _account(directory)
+    restore(large, root / "state")
+    coming = fills(1_000_000, seed=99, end_ns=END_NS + 10**15, span_ns=10**15 - 10**12)
+    found: dict[str, list[float]] = {"large": [], "small": []}
+    for turn in range(60):
+        told = []
+        for _ in range(_BATCH):
+            fill = next(coming)
+            said = report(fill, END_NS // 1_000_000 + turn * _BATCH + len(told))
+            told.append({**said, "symbol": fill.symbol, "side": fill.side, "order_id": fill.order_id, "now_ns": END_NS})
+        order = (("large", large), ("small", small))
+        for name, account in order if turn % 2 else order[::-1]:
+            entries = [read_fill(**said) for said in told]
+            before = time.thread_time_ns()
+            for entry in entries:
+                account.ledger.settle(account.fill(entry).ticket)
+            if turn >= 10:
+                found[name].append((time.thread_time_ns() - before) / _BATCH / 1e3)
+    return found

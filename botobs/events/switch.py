@@ -1,0 +1,227 @@
+"""What happens to the kill switch. Every one of these is a line of `kill_switch.jsonl`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from .base import Event, Importance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "KeepAliveChanged",
+    "KeepAliveFailed",
+    "KillSwitchAnswered",
+    "KillSwitchChanged",
+    "KillSwitchDrilled",
+    "KillSwitchFound",
+    "KillSwitchRefused",
+    "KillSwitchReset",
+    "KillSwitchTripped",
+    "KillSwitchWarned",
+]
+
+
+@attrs.frozen(kw_only=True)
+class _OfSwitch(Event):
+    stream: ClassVar[str | None] = "kill_switch"
+    importance: ClassVar[Importance] = Importance.CRITICAL
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchChanged(_OfSwitch):
+    """The switch was tripped, found tripped, or reset.
+
+    Attributes:
+        state: What it is now: `active`, `reduce_only` or `halted`.
+        previous: What it was.
+        reason: Why.
+    """
+
+    state: str
+    previous: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchTripped(KillSwitchChanged):
+    """A limit was broken, or somebody pulled the switch.
+
+    Attributes:
+        trigger: Which limit; `None`: somebody said so.
+        inputs: The figures that decided it.
+        source: `trigger`, `bot`, `outside` (another process) or `state file` (it is damaged).
+        again: It was tripped already: recorded, and nobody was called.
+        durable: Whether the operating system has it; `False`: the disk refused, and it is tried again.
+    """
+
+    kind: ClassVar[str | None] = "trip"
+    at_once: ClassVar[bool] = True
+
+    trigger: str | None = None
+    inputs: Mapping[str, Any] | None = None
+    source: str = "bot"
+    again: bool | None = None
+    durable: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchFound(KillSwitchChanged):
+    """The run began with a switch that is not active.
+
+    Attributes:
+        since: When it was tripped (RFC 3339).
+        trigger: What tripped it.
+        inputs: The figures that decided it then.
+        damage: What is wrong with the state file, if that is why.
+    """
+
+    kind: ClassVar[str | None] = "found"
+
+    since: str | None = None
+    trigger: str | None = None
+    inputs: Mapping[str, Any] | None = None
+    damage: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchReset(KillSwitchChanged):
+    """Somebody armed it again, or tried to.
+
+    Attributes:
+        by: Who.
+        allowed: Whether it was done; `refused` says why not.
+        source: `bot` or `outside`.
+    """
+
+    kind: ClassVar[str | None] = "reset"
+    at_once: ClassVar[bool] = True
+
+    by: str
+    allowed: bool = True
+    refused: str | None = None
+    source: str = "bot"
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchAnswered(_OfSwitch):
+    """What the functions called by a trip did.
+
+    Attributes:
+        callbacks: `name`, `outcome` (`done`, `failed`, `hung`, `started`), `took_ms` and `error` of each.
+        took_ms: From the decision to the end of the last one.
+    """
+
+    kind: ClassVar[str | None] = "callbacks"
+
+    reason: str
+    callbacks: Sequence[Mapping[str, Any]]
+    took_ms: float
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchDrilled(_OfSwitch):
+    """A drill: the whole way of a trip, and nothing changed.
+
+    Attributes:
+        callbacks: As of `KillSwitchAnswered`.
+        took_ms: From the decision to the end of the last callback.
+        written_ms: From the decision until the operating system had it.
+        durable: Whether the disk took it.
+        source: `bot` or `outside`.
+    """
+
+    kind: ClassVar[str | None] = "drill"
+    importance: ClassVar[Importance] = Importance.HIGH
+
+    reason: str
+    callbacks: Sequence[Mapping[str, Any]]
+    took_ms: float
+    written_ms: float
+    durable: bool
+    source: str = "bot"
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchWarned(_OfSwitch):
+    """A limit is near, its figure is not known, or it is broken but not confirmed.
+
+    Attributes:
+        trigger: Which limit.
+        why: `near`, `unknown` or `unconfirmed`.
+        used: How much of the limit is used: 0.8 is 80 %.
+        inputs: The figures.
+    """
+
+    kind: ClassVar[str | None] = "warning"
+    importance: ClassVar[Importance] = Importance.HIGH
+
+    trigger: str
+    why: str
+    used: float | None = None
+    inputs: Mapping[str, Any] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchRefused(_OfSwitch):
+    """An order was not let through.
+
+    Attributes:
+        state: The switch's state.
+        reason: Why it is in that state, since `since`.
+        order_id: The order, if the stage named one.
+        order: What was announced of it, so that what it would have earned can be told later.
+        stage: The stage that was refused; `None`: `check()`.
+        reduces: Whether it was declared to reduce.
+        suppressed: How many refusals before this one were only counted.
+    """
+
+    kind: ClassVar[str | None] = "refusal"
+    importance: ClassVar[Importance] = Importance.HIGH
+
+    state: str
+    reason: str
+    since: str | None = None
+    order_id: str | None = None
+    order: Mapping[str, Any] | None = None
+    stage: str | None = None
+    reduces: bool = False
+    suppressed: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KeepAliveFailed(_OfSwitch):
+    """The call that keeps the exchange from cancelling everything failed.
+
+    Attributes:
+        name: The function.
+        failures: How many in a row.
+        error: What it said.
+    """
+
+    kind: ClassVar[str | None] = "keep_alive_failed"
+
+    name: str
+    failures: int
+    error: str
+
+
+@attrs.frozen(kw_only=True)
+class KeepAliveChanged(_OfSwitch):
+    """The exchange is not kept waiting any more, or is again.
+
+    Attributes:
+        name: The function.
+        calling: Whether it is called from now on.
+        why: Why.
+    """
+
+    kind: ClassVar[str | None] = "keep_alive"
+    importance: ClassVar[Importance] = Importance.HIGH
+
+    name: str
+    calling: bool
+    why: str

@@ -1,0 +1,65 @@
+"""Time for limits: a steady one for spans, and a time of day that does not believe every jump of the clock.
+
+A clock that is set wrong for some minutes must neither begin a new day, which would forget the day's loss, nor bring
+back an old one. So a jump counts when it has lasted; until then the time of day goes on by the steady counter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from botobs.accounting.calendar import Calendar
+from botobs.clock import rfc3339
+
+if TYPE_CHECKING:
+    from botobs.clock import Clock
+
+__all__ = ["Pace"]
+
+_S: Final = 1_000_000_000
+_JUMP_NS: Final = 2 * _S
+_BELIEVED_NS: Final = 600 * _S
+
+
+class Pace:
+    """Tells the time to triggers.
+
+    Args:
+        clock: What it is told by.
+        timezone: Whose days are counted.
+    """
+
+    __slots__ = ("_calendar", "_clock", "_doubted", "_perf", "_wall", "steady", "wall")
+
+    def __init__(self, clock: Clock, timezone: str = "UTC") -> None:
+        self._clock = clock
+        self._calendar = Calendar(timezone)
+        self.steady = clock.perf_ns  # nanoseconds that never run backwards
+        self.wall = clock.time_ns  # what the clock says, right or wrong
+        self._wall, self._perf = clock.time_ns(), clock.perf_ns()
+        self._doubted: int | None = None
+
+    def now(self) -> int:
+        """The time of day, in nanoseconds since 1970."""
+        wall, perf = self.wall(), self.steady()
+        passed = perf - self._perf
+        expected = self._wall + passed
+        if -_JUMP_NS <= wall - expected <= _JUMP_NS or passed < 0:
+            self._doubted = None
+        elif self._doubted is None:
+            self._doubted = perf
+            return expected
+        elif perf - self._doubted < _BELIEVED_NS:
+            return expected
+        else:
+            self._doubted = None
+        self._wall, self._perf = wall, perf
+        return wall
+
+    def day(self) -> int:
+        """When today began, in nanoseconds since 1970."""
+        return self._calendar.bucket(self.now(), "day")[0]
+
+    def text(self) -> str:
+        """What the clock says, as records say it."""
+        return rfc3339(self.wall())

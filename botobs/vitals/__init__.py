@@ -1,0 +1,1 @@
+"""Whether the bot is well: its health, its feeds, what it trades on."""
