@@ -218,7 +218,7 @@ class Account:
         ticket = self._add(line, (entry.symbol, entry.venue), book.instrument)
         if change is not None:
             return Booking(
-                seq, ticket, change, book, paid, value, line,
+                seq, ticket, change, book, paid, value,
                 trade=book.trade if change.late else None,
             )  # fmt: skip
         return Booking(

@@ -115,7 +115,12 @@ def import_fills(
             else:
                 report.conflicts += booking.conflict
                 report.refused += not booking.conflict
-                _note(report, line, "conflict" if booking.conflict else "refused", (booking.reason or "not booked").removeprefix("conflict: "))
+                _note(
+                    report,
+                    line,
+                    "conflict" if booking.conflict else "refused",
+                    (booking.reason or "not booked").removeprefix("conflict: "),
+                )
             if more_fees and booking.ticket is not None:
                 _note_fees(report, line, more_fees)
             if progress is not None and (done % _STEP == 0 or done == len(entries)):

@@ -75,8 +75,8 @@ def number(value: Any) -> Decimal:
         raise ValueError(f"not a number: {_shown(value)}") from error
     if not found.is_finite():
         raise ValueError(f"not a finite number: {_shown(value)}")
-    if kind is str and len(value) <= _SHORT and -_SHORT <= found.adjusted() <= _SHORT:
-        return found
+    if kind is float or (kind is str and len(value) <= _SHORT and -_SHORT <= found.adjusted() <= _SHORT):
+        return found  # a float has 17 digits at most, and ends before 1e309
     if not -_FARTHEST <= found.adjusted() <= _FARTHEST or len(found.as_tuple().digits) > _MOST_DIGITS:
         if not found:
             return ZERO

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from botobs.cli.given import choice, moment
-from botobs.cli.place import NoDataError, data_dir_of, ledger_dir_of
+from botobs.cli.place import data_dir_of, ledger_dir_of
 from botobs.cli.say import complain, output, say_json
 from botobs.cli.show import count
+from botobs.cli.target import building, writing_text
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 __all__ = ["HELP", "arguments", "closed_trades", "run"]
 
@@ -77,12 +78,13 @@ def _rows(what: str, path: Path, since: str | None, until: str | None) -> tuple[
 
 def closed_trades(path: Path, since: str | None = None, until: str | None = None) -> list[dict[str, Any]]:
     """The records of closed trades, each in its latest revision, by exit."""
-    from botobs.streams.reader import StreamReader  # noqa: PLC0415  # not for --help
+    from botobs.money.settled import revision_of  # noqa: PLC0415  # not for --help
+    from botobs.streams.reader import StreamReader  # noqa: PLC0415  # as above
 
     found: dict[str, dict[str, Any]] = {}
     for record in StreamReader(path).read("trade_lifecycle"):
         name = str(record.get("trade_id"))
-        if name not in found or (record.get("revision") or 1) >= (found[name].get("revision") or 1):
+        if name not in found or revision_of(record) >= revision_of(found[name]):
             found[name] = record
     return sorted(
         (
@@ -101,28 +103,20 @@ def _csv(rows: Iterator[Any], columns: Sequence[str] | None, target: str | None)
     if target is None:
         with output() as file:
             return write_csv(rows, file, columns)
-    building = Path(f"{target}.part")
-    try:
-        with building.open("w", encoding="utf-8", newline="") as file:
-            written = write_csv(rows, file, columns)
-        building.replace(target)
-    finally:
-        with contextlib.suppress(OSError):
-            building.unlink()
-    return written
+    with writing_text(target) as file:
+        return write_csv(rows, file, columns)
 
 
 def _parquet(rows: Iterator[Any], columns: Sequence[str] | None, options: argparse.Namespace) -> int:
     from botobs.accounting.exchange import write_parquet  # noqa: PLC0415  # not for --help
 
-    if columns is None:
-        return write_parquet(rows, options.output, numbers=options.numbers)
-    if not Path(options.output).absolute().parent.is_dir():
-        raise NoDataError(f"{Path(options.output).parent} is not a directory")
-    return _table(rows, columns, options.output)
+    with building(options.output) as draft:
+        if columns is None:
+            return write_parquet(rows, draft, numbers=options.numbers)
+        return _table(rows, columns, draft)
 
 
-def _table(rows: Iterator[Any], columns: Sequence[str], target: str) -> int:
+def _table(rows: Iterator[Any], columns: Sequence[str], target: Path) -> int:
     """Records as Parquet: times as times, statistics as numbers, amounts as text, so that every digit is kept."""
     from importlib import import_module  # noqa: PLC0415  # only here
 
@@ -133,16 +127,7 @@ def _table(rows: Iterator[Any], columns: Sequence[str], target: str) -> int:
     except ImportError:
         raise BotobsError("Parquet needs pyarrow: pip install 'botobs[parquet]'; CSV does without") from None
     found = list(rows)
-    arrays = []
-    for name in columns:
-        values = [row.get(name) for row in found]
-        arrays.append(_array(pa, name, values))
-    building = Path(f"{target}.part")
-    try:
-        pq.write_table(pa.table(dict(zip(columns, arrays, strict=True))), building)
-        building.replace(target)
-    finally:
-        building.unlink(missing_ok=True)
+    pq.write_table(pa.table({name: _array(pa, name, [row.get(name) for row in found]) for name in columns}), target)
     return len(found)
 
 

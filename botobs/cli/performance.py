@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ from botobs.cli.given import moment
 from botobs.cli.place import NoDataError, data_dir_of, settings_of, terms_in
 from botobs.cli.say import complain, say, say_json
 from botobs.cli.show import count, figure, grid, heading, money, percent, plain_line, when
+from botobs.cli.target import writing_text
 
 if TYPE_CHECKING:
     import argparse
@@ -105,8 +105,13 @@ def _backfilled(options: argparse.Namespace, path: Path) -> str:
     from botobs.cli.place import ledger_dir_of  # noqa: PLC0415  # only here
     from botobs.cli.writing import writing  # noqa: PLC0415  # exporters load here
 
+    from botobs.errors import BotobsError  # noqa: PLC0415  # only here
+
     ledger_dir_of(options)
     with writing(options) as place:
+        if not place.whole:
+            raise BotobsError(f"the ledger in {path} is damaged, and records that were right might be lost: "
+                              "botobs verify says more")  # fmt: skip
         done = place.settle_trades()
         trades = place.observer.performance.rebuild()
         saved = place.observer.performance.save(settings_of(options).performance_store)
@@ -204,18 +209,12 @@ def _export(performance: Performance, summary: Summary, window: str, options: ar
     if target.suffix.lower() not in (".csv", ".json"):
         raise BotobsError(f"{options.export!r} will not do for --export; it takes a name that ends in .csv or .json")
     found = [{"kind": kind, **each.to_dict()} for kind, each in _all(performance, summary, window, options)]
-    building = Path(f"{target}.part")
-    try:
-        with building.open("w", encoding="utf-8", newline="") as file:
-            if target.suffix.lower() == ".json":
-                json.dump(found, file, ensure_ascii=False, indent=2)
-                file.write("\n")
-            else:
-                rows = [{**row, "strategy": row["strategy"] or "all", "sharpe": row["sharpe"]["annualized"]}
-                        for row in found]  # fmt: skip
-                write_csv(rows, file, _COLUMNS)
-        building.replace(target)
-    finally:
-        with contextlib.suppress(OSError):
-            building.unlink()
+    with writing_text(options.export) as file:
+        if target.suffix.lower() == ".json":
+            json.dump(found, file, ensure_ascii=False, indent=2)
+            file.write("\n")
+        else:
+            rows = [{**row, "strategy": row["strategy"] or "all", "sharpe": row["sharpe"]["annualized"]}
+                    for row in found]  # fmt: skip
+            write_csv(rows, file, _COLUMNS)
     return len(found)

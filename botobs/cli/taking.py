@@ -45,6 +45,10 @@ def take(options: argparse.Namespace, *formats: str) -> int:
             report = import_fills(place.money.account, progress.reading(trades), progress=progress.booking)
             progress.say("settling trades")
             settled = place.settle_trades()
+            if not place.whole:
+                report.notes.append(
+                    "the ledger is damaged (botobs verify says where): records of trades were added only"
+                )
     if options.json:
         say_json({**report.to_dict(), "trades": {"added": settled.added, "revised": settled.revised,
                                                  "undone": settled.undone, "closed": settled.trades}})  # fmt: skip

@@ -40,17 +40,20 @@ class Writing:
     Attributes:
         money: The bot's money room.
         observer: Everything else.
+        whole: No line of the ledger was lost, changed or reordered before.
     """
 
     def __init__(self, observer: Observer, path: Path) -> None:
         self.observer = observer
         self.money: Money = observer._money  # noqa: SLF001  # the command stands in the bot's place
+        self.whole = self.money.ledger.verify().ok
         self._path = path
         self._waiting = 0
 
     def settle_trades(self) -> Settled:
         """Have a record for every trade that the ledger has closed, as it stands there."""
-        done = settle(self.money, StreamReader(self._path).read("trade_lifecycle"), self._publish)
+        records = StreamReader(self._path).read("trade_lifecycle")
+        done = settle(self.money, records, self._publish, judge=self.whole)
         self.observer.flush(_TIMEOUT_S)
         if done.added or done.revised or done.undone:
             self.observer.performance.rebuild()

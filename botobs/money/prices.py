@@ -97,7 +97,7 @@ class Prices:
         self._before()
         moved = self._account.mark(named, found, where)
         if moved or self._trades.watches(named):
-            self._tail.put(Work(self._trades.price, (named, found, when, where)))
+            self._tail.put(Work(self._seen, (named, found, when, where, self._wall())))
         if moved:
             self._moved()
 
@@ -109,8 +109,14 @@ class Prices:
             self._unusable(f"bar of {symbol!r:.60}: not four prices")
             return
         when = None if ts is None else moment("ts", ts)
-        self._tail.put(Work(self._trades.bar, (named, *values, volume, when)))
+        self._tail.put(Work(self._barred, ((named, *values, volume, when), self._wall())))
         self.mark(named, close, None, None, None, ts)
+
+    def _seen(self, symbol: str, price: Decimal, ts: str | None, venue: str | None, now: int) -> None:
+        self._trades.price(symbol, price, ts, venue, now_ns=now)
+
+    def _barred(self, bar: tuple[Any, ...], now: int) -> None:
+        self._trades.bar(*bar, now_ns=now)
 
     def _time(self, ts: Any) -> str | None:
         """When the exchange made the mark; `None`: it said nothing that tells."""

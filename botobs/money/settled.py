@@ -59,9 +59,15 @@ class _Said(NamedTuple):
     line: dict[str, Any]
 
 
-def settle(money: Money, records: Iterable[Mapping[str, Any]], publish: Callable[[TradeClosed], object]) -> Settled:
+def settle(
+    money: Money,
+    records: Iterable[Mapping[str, Any]],
+    publish: Callable[[TradeClosed], object],
+    *,
+    judge: bool = True,
+) -> Settled:
     """As `settle_trades`, and the tracker knows which trades are open."""
-    done = settle_trades(money.account, records, publish)
+    done = settle_trades(money.account, records, publish, judge=judge)
     money.trades.agree(
         {
             Place(key[2], key[1], key[0], key[3]): book.trade

@@ -175,9 +175,16 @@ class TradeTracker:
         return symbol in self._watched
 
     def price(
-        self, symbol: str, price: Any, ts: str | int | None = None, venue: str | None = None, bar_id: Any = None
+        self,
+        symbol: str,
+        price: Any,
+        ts: str | int | None = None,
+        venue: str | None = None,
+        bar_id: Any = None,
+        *,
+        now_ns: int | None = None,
     ) -> None:
-        """A mark: `ts` is RFC 3339 with microseconds or nanoseconds; without one it counts by its arrival.
+        """A mark: `ts` is RFC 3339 with microseconds or nanoseconds; without one it counts by its arrival, `now_ns`.
 
         For the hot path: takes no lock, and costs a look into a dictionary while no trade is open.
         """
@@ -188,7 +195,7 @@ class TradeTracker:
             at = float(price)
             if not 0.0 < at < _INF:
                 return
-            now = self._clock.time_ns() if ts is None else 0
+            now = 0 if ts is not None else self._clock.time_ns() if now_ns is None else now_ns
             for seen in watched:
                 if venue is None or seen.venue is None or venue == seen.venue:
                     seen.see(at, seen.arrived(now) if ts is None else ts)
@@ -206,6 +213,8 @@ class TradeTracker:
         close: Any,
         volume: Any = None,  # noqa: ARG002
         ts: str | int | None = None,
+        *,
+        now_ns: int | None = None,
     ) -> bool:
         """A finished bar: feeds the symbol's ATR and ADX, and counts as prices for its open trades.
 
@@ -213,7 +222,8 @@ class TradeTracker:
         entry on: the first one may have begun before it. Bars of a symbol are all of one length.
         """
         with self._lock:
-            return self._bars.told(symbol, (high, low, close), ts, self._clock.time_ns(), self._watched.get(symbol, ()))
+            now = self._clock.time_ns() if now_ns is None else now_ns
+            return self._bars.told(symbol, (high, low, close), ts, now, self._watched.get(symbol, ()))
 
     # what is asked
 

@@ -171,7 +171,9 @@ def _judged(said: dict[str, Any], dead_after_s: float, clock: Clock) -> Verdict:
     if age_s > dead_after_s:
         return verdict("dead", f"no sign of life for {age_s:.0f} s")
     if decided_s is not None and limit_s is not None and decided_s > limit_s:
-        return verdict("silent", f"it lives and has decided nothing for {decided_s:.0f} s, with a limit of {limit_s:.0f} s")
+        return verdict(
+            "silent", f"it lives and has decided nothing for {decided_s:.0f} s, with a limit of {limit_s:.0f} s"
+        )
     return verdict("alive", "it lives")
 
 

@@ -12,7 +12,6 @@ Reasons are rules, and rules are data:
 from __future__ import annotations
 
 import threading
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -22,6 +21,7 @@ from botobs.events.vitals import HealthRecorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
 
     from botobs.clock import Clock
     from botobs.events import Event
@@ -69,7 +69,7 @@ DEFAULT: tuple[Rule, ...] = (
 class _Watched:
     """What the rules say of one field, and its last value."""
 
-    __slots__ = ("counted", "level", "last", "name", "over")
+    __slots__ = ("counted", "last", "level", "name", "over")
 
     def __init__(self, name: str, rules: Sequence[Rule]) -> None:
         self.name = name
@@ -115,9 +115,9 @@ class HealthEmitter:
         publish: Callable[[Event], object],
         equity: Callable[[], Decimal | None],
         clock: Clock,
+        *,
         faults: Faults,
         rules: Sequence[Rule] = DEFAULT,
-        *,
         unknown_equity: Callable[[], object] | None = None,
     ) -> None:
         self.calls = self.records = 0
@@ -155,29 +155,15 @@ class HealthEmitter:
     # -- deciding ----------------------------------------------------------------------------------------------------
 
     def _said(self, fields: Mapping[str, Any]) -> None:
-        told, said = False, None
-        problem: Exception | None = None
-        if self._move is not None:
-            for name in self._said_in:
-                if name in fields:
-                    told, said = True, fields[name]
-                    break
-            else:
-                said = self._asked(self._equity)  # before the lock is taken: other rooms have their own
-        equity = _finite(said)
-        if told and equity is None and self._unknown_equity is not None:
-            self._asked(self._unknown_equity)
+        told, equity = self._equity_of(fields)
+        reasons: list[str] = []
         with self._lock:
-            first = not self.calls
-            reasons = ["heartbeat"] if self.calls % self._every == 0 else []
+            if self.calls % self._every == 0:
+                reasons.append("heartbeat")
             self.calls += 1
             if self._move is not None:
                 self._weigh(told, equity, reasons)
-            for name, value in fields.items():
-                try:
-                    self._look(name, value, reasons, first=first)
-                except Exception as error:  # one field that cannot be looked at must not hide the others
-                    problem = error
+            problem = self._look_at(fields, reasons)
             suppressed = self._suppressed
             if reasons:
                 self._suppressed = 0
@@ -190,6 +176,26 @@ class HealthEmitter:
             self._record(fields, None if told else equity, tuple(reasons), suppressed)
         if problem is not None:
             raise problem
+
+    def _equity_of(self, fields: Mapping[str, Any]) -> tuple[bool, float | Decimal | None]:
+        """Whether the bot said an equity, and the number: its own, else botobs's."""
+        for name in self._said_in:
+            if name in fields:
+                equity = _finite(fields[name])
+                if equity is None and self._unknown_equity is not None:
+                    self._asked(self._unknown_equity)
+                return True, equity
+        # both are asked before the lock is taken: other rooms have locks of their own
+        return False, None if self._move is None else _finite(self._asked(self._equity))
+
+    def _look_at(self, fields: Mapping[str, Any], reasons: list[str]) -> Exception | None:
+        problem, first = None, self.calls == 1
+        for name, value in fields.items():
+            try:
+                self._look(name, value, reasons, first=first)
+            except Exception as error:  # one field that cannot be looked at must not hide the others
+                problem = error
+        return problem
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         try:
@@ -208,10 +214,9 @@ class HealthEmitter:
         known_again = told and self._unknown
         if told:
             self._unknown = False
-        if known_again or before is None or self._moved(equity, before):
-            # of the first call nobody expects a swing: there was nothing before it
-            if self.calls > 1:
-                reasons.append("equity")
+        # at the first call there was nothing that it could have moved from
+        if self.calls > 1 and (known_again or before is None or self._moved(equity, before)):
+            reasons.append("equity")
 
     def _moved(self, equity: float | Decimal, before: float | Decimal) -> bool:
         assert self._move is not None
@@ -299,7 +304,7 @@ def _finite(value: Any) -> float | Decimal | None:
     """A number as it can be compared; `None`: it is none."""
     kind = type(value)
     if kind is float:
-        return value if value - value == 0.0 else None  # type: ignore[no-any-return]
+        return value if value - value == 0.0 else None
     if kind is int:
         return float(value) if -(2**53) <= value <= 2**53 else _decimal(value)
     return None if value is None else _decimal(value)

@@ -64,29 +64,27 @@ def attempt(fn: Callable[[], Any], loop: asyncio.AbstractEventLoop | None, limit
 
 def _awaited(value: Any, loop: asyncio.AbstractEventLoop | None, begun: float, limit_s: float) -> Attempt:
     work = value if inspect.iscoroutine(value) else _wait_for(value)
-    if loop is None or loop.is_closed() or not loop.is_running():
-        work.close()
-        why = "the bot's event loop is not known" if loop is None else "the bot's event loop does not run"
-        error = RuntimeError(f"{why}: call watch() or heartbeat() on the loop that reconnects")
-        return Attempt("failed", error, time.perf_counter() - begun)
+    outcome: Literal["done", "failed", "hung"] = "failed"
+    error: BaseException | None = None
     try:
+        if loop is None or not loop.is_running():
+            why = "is not known" if loop is None else "does not run"
+            raise RuntimeError(f"the bot's event loop {why}: call watch() or heartbeat() on the loop that reconnects")
         future = asyncio.run_coroutine_threadsafe(work, loop)
-    except RuntimeError as error:  # closed in the meantime
+    except RuntimeError as trouble:  # from the loop: closed in the meantime
         work.close()
-        return Attempt("failed", error, time.perf_counter() - begun)
+        return Attempt("failed", trouble, time.perf_counter() - begun)
     try:
         future.result(max(limit_s - (time.perf_counter() - begun), 0.0))
-    except TimeoutError as error:
-        took_s = time.perf_counter() - begun
-        if future.done():  # its own timeout
-            return Attempt("failed", error, took_s)
-        future.cancel()
-        return Attempt("hung", TimeoutError(f"no end within {limit_s:g} s"), took_s)
+        outcome = "done"
     except CancelledError:
-        return Attempt("failed", RuntimeError("it was cancelled"), time.perf_counter() - begun)
-    except BaseException as error:  # SystemExit from the bot's coroutine is no reason to end this thread loudly
-        return Attempt("failed", error, time.perf_counter() - begun)
-    return Attempt("done", None, time.perf_counter() - begun)
+        error = RuntimeError("it was cancelled")
+    except BaseException as trouble:  # SystemExit from the bot's coroutine is no reason to end this thread loudly
+        error = trouble
+        if not future.done():  # it is our patience that ended
+            future.cancel()
+            outcome, error = "hung", TimeoutError(f"no end within {limit_s:g} s")
+    return Attempt(outcome, error, time.perf_counter() - begun)
 
 
 async def _wait_for(value: Any) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from pathlib import Path
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -27,16 +27,16 @@ from .spans import Spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from botobs.accounting.calendar import Calendar
     from botobs.clock import Clock
     from botobs.events import Event
     from botobs.faults import Faults
 
-__all__ = ["FIELDS", "Facts", "Snapshots"]
+__all__ = ["FIELDS", "Cut", "Snapshots"]
 
 Cut = Literal["hour", "day"]
-Facts = "Callable[[Cut, int, int], Mapping[str, Any]]"
 
 FIELDS = (
     "equity_value", "drawdown_current", "daily_pnl", "rolling_sharpe", "trade_count", "win_rate", "turnover",
@@ -44,7 +44,6 @@ FIELDS = (
 )  # fmt: skip
 
 _S = 1_000_000_000
-_ASLEEP_NS = 60 * _S  # by how much the clock on the wall outruns the steady one before it counts as sleep
 _LATE_NS = 60 * _S
 _MOST_AT_ONCE = 1_000
 _TAIL = 65_536
@@ -62,6 +61,7 @@ class Snapshots:
         clock: Tells the time.
         faults: Where errors are counted.
         data_dir: Where the state is kept and the streams lie; `None`: nothing is remembered.
+        asleep_s: When the clock on the wall outruns the steady one by more, the process slept; `None`: it never does.
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class Snapshots:
         clock: Clock,
         faults: Faults,
         data_dir: Path | None = None,
+        asleep_s: float | None = 60.0,
     ) -> None:
+        self._asleep_ns = None if asleep_s is None else int(asleep_s * _S)
         self._calendar = calendar
         self._facts = facts
         self._publish = publish
@@ -83,7 +85,7 @@ class Snapshots:
         self._done: dict[Cut, Spans] = {"hour": Spans(), "day": Spans()}
         self._begun: dict[Cut, int | None] = {"hour": None, "day": None}  # the boundary that was being written
         self._at: dict[Cut, int | None] = {"hour": None, "day": None}  # the bucket that time was last seen in
-        self._seen = (0, 0)
+        self._seen: tuple[int, int] | None = None
         self._busy = threading.Lock()
         self._pid = os.getpid()
         if data_dir is not None:
@@ -95,10 +97,9 @@ class Snapshots:
             return
         try:
             now = self._clock.time_ns() if now_ns is None else now_ns
-            before, self._seen = self._seen, (now, self._clock.perf_ns())
-            slept = before != (0, 0) and (now - before[0]) - (self._seen[1] - before[1]) > _ASLEEP_NS
-            for unit in ("hour", "day"):
-                self._look(unit, now, slept=slept)
+            slept = self._slept(now)
+            self._look("hour", now, slept=slept)
+            self._look("day", now, slept=slept)
         except Exception as error:
             self._faults.error("snapshots", error)
         finally:
@@ -111,12 +112,17 @@ class Snapshots:
 
     # -- when --------------------------------------------------------------------------------------------------------
 
+    def _slept(self, now: int) -> bool:
+        before, self._seen = self._seen, (now, self._clock.perf_ns())
+        if before is None or self._asleep_ns is None:
+            return False
+        return (now - before[0]) - (self._seen[1] - before[1]) > self._asleep_ns
+
     def _look(self, unit: Cut, now: int, *, slept: bool) -> None:
-        start, end = self._calendar.bucket(now, unit)
+        start = self._calendar.bucket(now, unit)[0]
         at, self._at[unit] = self._at[unit], start
         if at == start:
             return
-        done = self._done[unit]
         if at is None:
             self._first(unit, start, now)
         elif start > at and not slept:
@@ -125,9 +131,6 @@ class Snapshots:
                 self._write(unit, boundary, now)
                 boundary, steps = self._calendar.next_boundary(boundary, unit), steps + 1
             self._write(unit, start, now)
-        if not done:
-            done.add(start, start)
-        assert end > start
 
     def _first(self, unit: Cut, start: int, now: int) -> None:
         done = self._done[unit]
@@ -222,8 +225,8 @@ class Snapshots:
 def _is_number(value: Any) -> bool:
     """False for a number that is not finite; what is no number at all passes."""
     try:
-        return not isinstance(value, float) or math.isfinite(value)
-    except Exception:
+        return not isinstance(value, float | Decimal) or math.isfinite(value)
+    except Exception:  # a signalling NaN
         return False
 
 

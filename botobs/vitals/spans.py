@@ -49,5 +49,10 @@ class Spans:
     def restore(self, state: Any) -> None:
         """Take in the spans of a state; what is damaged in it is left out."""
         for span in state if isinstance(state, list) else ():
-            if isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span) and span[0] <= span[1]:
+            if (
+                isinstance(span, list)
+                and len(span) == 2
+                and all(type(end) is int for end in span)
+                and span[0] <= span[1]
+            ):
                 self.add(span[0], span[1])

@@ -79,7 +79,15 @@ def test_without_ids_and_with_tolerance(capsys):
 
 def test_columns_are_told(capsys):
     trade()
-    names = {"ts": "When", "symbol": "What", "side": "B/S", "qty": "Lots", "price": "At", "fee": "Cost", "fill_id": "No"}
+    names = {
+        "ts": "When",
+        "symbol": "What",
+        "side": "B/S",
+        "qty": "Lots",
+        "price": "At",
+        "fee": "Cost",
+        "fill_id": "No",
+    }
     write_csv("s.csv", fills(), names)
     mapping = ["--map", "ts=When,symbol=What,side=B/S", "--map", "qty=Lots,price=At,fee=Cost,fill_id=No"]
     assert ask(capsys, "compare", "s.csv", *mapping)[0] == 0

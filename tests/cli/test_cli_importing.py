@@ -30,7 +30,17 @@ from botobs.streams.reader import StreamReader
 from tests.cli.world import ROOT, T0, ask, ask_json, botobs_process, ccxt, fills, snapshot, trade, write_csv, write_json
 
 D = Decimal
-_SAME = ("gross_pnl", "fees", "realized_pnl", "unrealized_pnl", "total_pnl", "cash_flow", "volume", "fills", "inventory")
+_SAME = (
+    "gross_pnl",
+    "fees",
+    "realized_pnl",
+    "unrealized_pnl",
+    "total_pnl",
+    "cash_flow",
+    "volume",
+    "fills",
+    "inventory",
+)
 
 
 def same(found, other):
@@ -129,7 +139,11 @@ def test_conflicts_and_refusals_are_named_and_booked_nowhere(capsys):
     status, found = ask_json(capsys, "import-json", "h.json")
     assert status == 1
     assert (found["new"], found["duplicates"], found["conflicts"], found["refused"]) == (1, 10, 1, 2)
-    assert [(one["line"], one["what"]) for one in found["problems"]] == [(6, "refused"), (13, "refused"), (4, "conflict")]
+    assert [(one["line"], one["what"]) for one in found["problems"]] == [
+        (6, "refused"),
+        (13, "refused"),
+        (4, "conflict"),
+    ]
     assert "price 103.0 is booked, 555.0 was reported" in found["problems"][2]["reason"]
     status, out, err = ask(capsys, "import-json", "h.json")
     assert (status, err) == (1, "")
@@ -237,7 +251,9 @@ def test_a_crash_before_an_import_is_still_told_after_it(capsys, tmp_path):
         assert obs.previous_run.bot == "trend-bot"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[", "[]", "{}", "null", '{"a": 1}', "[1, 2]", "\0\0", "a;b\n1;2\n", '"x"'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[", "[]", "{}", "null", '{"a": 1}', "[1, 2]", "\0\0", "a;b\n1;2\n", '"x"']
+)
 @pytest.mark.parametrize("command", ["import-json", "import-csv"])
 def test_a_file_that_is_none(command, content, capsys):
     Path("f").write_text(content)
@@ -384,8 +400,9 @@ def test_a_first_start_takes_over_old_telemetry():
 
 
 def test_a_first_start_without_its_file():
-    with botobs.start("trend-bot", data_dir="data", durability="os") as obs, pytest.raises(
-        botobs.ConfigError, match=r"migrate_csv = 'gone.csv' is wrong: gone.csv cannot be read"
+    with (
+        botobs.start("trend-bot", data_dir="data", durability="os") as obs,
+        pytest.raises(botobs.ConfigError, match=r"migrate_csv = 'gone.csv' is wrong: gone.csv cannot be read"),
     ):
         migrate(obs._money, Path("gone.csv"), publish=print, relieve=obs.flush, faults=obs.faults)
 
@@ -428,3 +445,52 @@ def test_reading_names_the_sort_of_file(capsys):
     assert main(["import-csv", "nowhere"]) == 2
     with pytest.raises(botobs.BotobsError):
         read_trades("nowhere")
+
+
+# --- a ledger that is damaged
+
+
+def damaged():
+    trade()
+    ledger = Path("data/metrics/fills.jsonl")
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join([*lines[:4], b'{"seq":5, no line any more\n', *lines[5:]]))
+    Path("data/state/account.json").unlink()
+
+
+def test_backfill_does_not_judge_by_a_damaged_ledger(capsys):
+    damaged()
+    before = trades()
+    status, out, err = ask(capsys, "performance", "--backfill")
+    assert (status, out) == (2, "")
+    assert "damaged" in err
+    assert trades() == before
+
+
+def test_import_into_a_damaged_ledger_adds_and_judges_nothing(capsys):
+    damaged()
+    before = trades()
+    write_json("h.json", ccxt(fills(15)))
+    status, found = ask_json(capsys, "import-json", "h.json")
+    assert status == 0
+    assert found["new"] >= 3
+    assert "damaged" in found["notes"][-1]
+    assert all(one in trades() for one in before)
+
+
+def test_records_that_are_none(capsys):
+    trade()
+    with open("data/logs/trade_lifecycle.jsonl", "ab") as file:
+        file.write(b'{"trade_id":5,"exit_ts":null}\nnot json\n[1]\n')
+        file.write(
+            b'{"trade_id":"t1","revision":"x","realized_pnl_usd":"NaN"}\n{"trade_id":"t2","exit_ts":7,"revision":-3}\n'
+        )
+    write_json("h.json", ccxt(fills(15)))
+    for words in (
+        ["export", "--what", "trades"],
+        ["performance"],
+        ["import-json", "h.json"],
+        ["performance", "--backfill"],
+    ):
+        assert ask(capsys, *words)[0] == 0, words
+    assert ask_json(capsys, "performance")[1]["trades"] == 5

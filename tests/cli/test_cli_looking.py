@@ -35,9 +35,11 @@ def test_dump_says_what_the_bot_says(capsys):
     assert status == 0
     found["window"] = told["window"] = None  # the one asked a moment later
     assert {name: found[name] for name in told} == told
-    assert [(one["symbol"], D(one["qty"]), D(one["mark"])) for one in found["positions"]] == [
-        (one.symbol, one.qty, one.mark) for one in held
-    ] == [("ETH/USDT", D(3), D(55))]
+    assert (
+        [(one["symbol"], D(one["qty"]), D(one["mark"])) for one in found["positions"]]
+        == [(one.symbol, one.qty, one.mark) for one in held]
+        == [("ETH/USDT", D(3), D(55))]
+    )
     assert found["ledger"] == {"lines": 13}
     status, out, err = ask(capsys, "dump")
     assert (status, err) == (0, "")
@@ -154,7 +156,9 @@ def strategies(obs):
     for number, (name, up) in enumerate([("mean", 1), ("mean", -1), ("trend", 3)]):
         order = obs.order(f"S{number}", "buy", 1, decision_px=100, strategy=name)
         obs.fill(order, qty=1, price=100, fee=0, ts=T0 // 10**9 + 86_400 * number)
-        obs.fill(symbol=f"S{number}", side="sell", qty=1, price=100 + up, fee="0.5", ts=T0 // 10**9 + 86_400 * number + 60)
+        obs.fill(
+            symbol=f"S{number}", side="sell", qty=1, price=100 + up, fee="0.5", ts=T0 // 10**9 + 86_400 * number + 60
+        )
 
 
 def test_performance(capsys):
@@ -224,9 +228,15 @@ def test_export_is_the_ledger(capsys):
 
 def test_export_holds_no_formula(capsys):
     evil = ['=HYPERLINK("http://x")', "+1+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "'=1", "＝1"]
-    trade(said=[{**one, "order_id": text, "symbol": text.strip()} for one, text in zip(fills(len(evil)), evil, strict=True)])
+    trade(
+        said=[
+            {**one, "order_id": text, "symbol": text.strip()} for one, text in zip(fills(len(evil)), evil, strict=True)
+        ]
+    )
     for words in (["export"], ["export", "--what", "trades"], ["performance", "--export", "p.csv"]):
-        out = ask(capsys, *words)[1] if words[0] == "export" else Path("p.csv").read_text() if ask(capsys, *words) else ""
+        out = (
+            ask(capsys, *words)[1] if words[0] == "export" else Path("p.csv").read_text() if ask(capsys, *words) else ""
+        )
         for row in csv.reader(io.StringIO(out, newline="")):
             for cell in row:
                 assert not re.match(r"[\s'\"]*[=+@＝]", cell.removeprefix("'")) or cell.startswith("'"), cell
@@ -270,8 +280,26 @@ def test_export_tells_mistakes(capsys):
     status, out, err = ask(capsys, "export", "--format", "parquet")
     assert (status, out, err) == (2, "", "botobs export: Parquet needs a file to go to: -o FILE\n")
     status, out, err = ask(capsys, "export", "-o", "no/where.csv")
-    assert (status, out) == (1, "")
-    assert err.startswith("botobs export: no/where.csv.part: No such file")
+    assert (status, out, err) == (2, "", "botobs export: no/where.csv cannot be written: no is no directory\n")
+    Path("folder").mkdir()
+    for form in ("csv", "parquet"):
+        assert ask(capsys, "export", "--format", form, "-o", "folder")[2] == (
+            "botobs export: folder is no file; it takes the name of one\n"
+        )
+
+
+def test_what_is_no_file_is_written_to_and_never_replaced(capsys):
+    trade()
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert ask(capsys, "export", "-o", "pipe")[0] == 0
+        assert os.read(reader, 4) == b"seq,"
+        assert ask(capsys, "export", "--format", "parquet", "-o", "pipe")[0] == 2
+    finally:
+        os.close(reader)
+    assert Path("pipe").is_fifo()
+    assert list(Path().glob("*.part")) == []
 
 
 # --- how it looks
@@ -305,7 +333,9 @@ def on_a_terminal(words, columns, **env):
 @pytest.mark.parametrize("columns", [40, 80])
 def test_nothing_is_cut_on_a_terminal(columns):
     wide = "123456789012345678.12345678"
-    trade(starting_equity=1000, more=[lambda obs: obs.fill(symbol="ETH/USDT", side="buy", qty=wide, price=3, venue="x")])
+    trade(
+        starting_equity=1000, more=[lambda obs: obs.fill(symbol="ETH/USDT", side="buy", qty=wide, price=3, venue="x")]
+    )
     said = on_a_terminal(["dump"], columns)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
     assert "\x1b[31m" in said  # a loss is red

@@ -96,5 +96,3 @@ def botobs_process(*words, cwd, **more):
 def snapshot(folder="data"):
     """Every file with what is in it."""
     return {str(path): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
-
-
