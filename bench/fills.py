@@ -100,10 +100,10 @@ def _to_the_disk(result: Result, bot: Bot, rounds: int) -> None:
 
 
 def _shared(result: Result, bot: Bot, each: int) -> None:
-    """Eight threads at once: they share their syncs."""
+    """Eight threads at once, each trading in an account of its own: they share their syncs."""
     parts = [bot.reports(each) for _ in range(_THREADS)]
     bot.obs.flush()
-    threads = [threading.Thread(target=bot.fill, args=(part,)) for part in parts]
+    threads = [threading.Thread(target=bot.fill, args=(part, f"account {n}")) for n, part in enumerate(parts)]
     before = time.perf_counter_ns()
     for thread in threads:
         thread.start()
@@ -131,6 +131,7 @@ class Bot:
         told = []
         for _ in range(count):
             fill = next(self._fills)
+            self.obs.mark(fill.symbol, fill.price / 100, venue="binance")
             self.obs.order(
                 fill.symbol, fill.side, text(fill.qty, 4), decision_px=text(fill.price, 2), order_id=fill.order_id,
                 strategy="meanrev", venue="binance",
@@ -140,10 +141,13 @@ class Bot:
             told.append((fill.order_id, *said.values()))
         return told
 
-    def fill(self, told: list[tuple]) -> None:
+    def fill(self, told: list[tuple], account: str | None = None) -> None:
         fill = self.obs.fill
         for order_id, price, qty, fee, fee_asset, role, fill_id, ts in told:
-            fill(order_id, price=price, qty=qty, fee=fee, fee_asset=fee_asset, role=role, fill_id=fill_id, ts=ts)
+            fill(
+                order_id, price=price, qty=qty, fee=fee, fee_asset=fee_asset, role=role, fill_id=fill_id, ts=ts,
+                account=account,
+            )  # fmt: skip
 
     def batch(self, count: int) -> None:
         self.fill(self.reports(count))
@@ -177,9 +181,7 @@ def _bot(durability: str):
 
     with tempfile.TemporaryDirectory(prefix="botobs-bench-") as directory:
         folder = Path(directory)
-        with botobs.start(
-            BOT, data_dir=folder / "data", starting_equity=STARTING_EQUITY, durability=durability
-        ) as obs:
+        with botobs.start(BOT, data_dir=folder / "data", starting_equity=STARTING_EQUITY, durability=durability) as obs:
             bot = Bot(obs, folder)
             try:
                 yield bot

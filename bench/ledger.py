@@ -19,7 +19,6 @@ from .money import A_YEAR, BOT, END_NS, STARTING_EQUITY, fills, report, text, wr
 _BATCH = 200
 
 
-
 def run(*, quick: bool) -> Result:
     """Each step in a process of its own, on one generated ledger; what is composed is compared with the generator."""
     count = 100_000 if quick else A_YEAR
@@ -154,7 +153,7 @@ def _window(root: Path) -> dict:
     def counting(fd, size, at):
         nonlocal read
         data = plain(fd, size, at)
-        if "fills" in os.readlink(f"/proc/self/fd/{fd}"):
+        if "fills" in str(Path(f"/proc/self/fd/{fd}").readlink()):
             read += len(data)
         return data
 

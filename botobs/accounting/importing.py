@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from botobs.accounting.book import Book, Entry
-from botobs.accounting.entries import FillEntry, stamp
+from botobs.accounting.entries import FillEntry, name, stamp
 from botobs.accounting.exchange.fills import Bad
 from botobs.accounting.exchange.markets import market
 from botobs.accounting.numbers import ZERO, exact, text
@@ -147,9 +147,10 @@ def _entries(
                 _note(report, row.line, "refused", row.reason)
             continue
         entry = FillEntry(
-            symbol=row.symbol, side=row.side, qty=row.qty, price=row.price, ts=row.ts, timed=True, received=received,
-            fee=row.fee, fee_asset=row.fee_asset, role=row.role, order_id=row.order_id, fill_id=row.fill_id,
-            venue=row.venue, account=row.account, position_side=row.position_side, kind="import",
+            symbol=name(row.symbol) or row.symbol, side=row.side, qty=row.qty, price=row.price, ts=row.ts, timed=True,
+            received=received, fee=row.fee, fee_asset=name(row.fee_asset), role=row.role, order_id=name(row.order_id),
+            fill_id=name(row.fill_id), venue=name(row.venue), account=name(row.account),
+            position_side=row.position_side, kind="import",
             more={"extra_fees": [[text(fee), asset] for fee, asset in row.extra_fees]} if row.extra_fees else None,
         )  # fmt: skip
         known.place(entry)

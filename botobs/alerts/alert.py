@@ -30,6 +30,10 @@ _MOST_FIELDS = 30
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
+def _read_only(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(given))
+
+
 @attrs.frozen(kw_only=True)
 class Alert:
     """One thing that a person is told. A function given to `alerts.to` gets it.
@@ -57,7 +61,7 @@ class Alert:
     level: str
     title: str
     message: str = ""
-    fields: Mapping[str, Any] = attrs.field(factory=dict, converter=lambda given: MappingProxyType(dict(given)))
+    fields: Mapping[str, Any] = attrs.field(factory=dict, converter=_read_only)
     key: str
     ts_ns: int
     bot: str = ""
@@ -140,7 +144,7 @@ def text_of(value: object, most: int) -> str:
     return text
 
 
-def made(
+def made(  # noqa: PLR0917  # what a bot gives to `send`, in its order
     alert_id: str, level: object, title: object, message: object, fields: object, key: object, *, scrub: Scrub,
     **more: Any,
 ) -> Alert:  # fmt: skip

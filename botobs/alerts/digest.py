@@ -77,7 +77,7 @@ def digest_text(alerts: list[Alert]) -> tuple[str, str, str]:
     ordered = sorted(kinds.items(), key=lambda kind: -rank_of(kind[0][0]))
     lines = []
     for (name, title), those in ordered[:_MOST_LINES]:
-        times = f" (×{len(those)})" if len(those) > 1 else ""
+        times = f" ({len(those)} times)" if len(those) > 1 else ""
         newest = those[-1].message.partition("\n")[0]
         lines.append(f"{name.upper()} {title}{times}{': ' if newest else ''}{newest}"[:_LINE])
     if len(ordered) > _MOST_LINES:

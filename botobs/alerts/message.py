@@ -78,7 +78,7 @@ def _text(alert: Alert) -> str:
 
 def _field(name: str, value: Any) -> dict[str, Any]:
     if value is None:
-        shown = "–"
+        shown = "-"
     elif isinstance(value, bool):
         shown = "yes" if value else "no"
     else:

@@ -114,6 +114,10 @@ class Outbox:
         self.away = None
         return left
 
+    def waiting(self) -> tuple[Letter, ...]:
+        """What waits, urgent ones first."""
+        return (*self._urgent, *self._normal)
+
     @property
     def rest_ns(self) -> int | None:
         """Until when everything rests (steady counter)."""

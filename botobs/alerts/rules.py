@@ -38,7 +38,7 @@ _TEXT: Final = 8_000
 _CALM: Final = 0.8  # of a limit: below it, it is over; so a figure that trembles at its limit is one alert
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Rule:
     """What makes an alert of which event.
 
@@ -200,7 +200,7 @@ def filled(said: Said, event: Event, values: Mapping[str, Any]) -> str:
     Example:
         >>> from botobs.events import Event
         >>> filled("{symbol} {age_s:.0f} {colour}", Event(ts_ns=0, symbol="BTC"), {"symbol": "BTC", "age_s": None})
-        'BTC – –'
+        'BTC - -'
     """
     if not isinstance(said, str):
         return text_of(said(event), _TEXT)
@@ -224,7 +224,7 @@ class _Filler(string.Formatter):
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None:
-            return "–"
+            return "-"
         try:
             return text_of(super().format_field(value, format_spec), _TEXT)
         except (TypeError, ValueError):

@@ -181,7 +181,7 @@ class _Web(WebClient):
 
 def _silence() -> logging.Logger:
     # not from the tree of loggers, whose root a bot may have set to DEBUG: the client would log the address
-    logger = logging.Logger("botobs.slack", logging.CRITICAL + 1)
+    logger = logging.Logger("botobs.slack", logging.CRITICAL + 1)  # noqa: LOG001
     logger.disabled = True
     logger.propagate = False
     return logger

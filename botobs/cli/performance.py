@@ -103,15 +103,14 @@ def _is_window(said: str | None) -> bool:
 def _backfilled(options: argparse.Namespace, path: Path) -> str:
     """Write what is missing, and say what that was."""
     from botobs.cli.place import ledger_dir_of  # noqa: PLC0415  # only here
-    from botobs.cli.writing import writing  # noqa: PLC0415  # exporters load here
-
+    from botobs.cli.writing import is_whole, writing  # noqa: PLC0415  # exporters load here
     from botobs.errors import BotobsError  # noqa: PLC0415  # only here
 
-    ledger_dir_of(options)
+    if not is_whole(ledger_dir_of(options)):
+        raise BotobsError(
+            f"the ledger in {path} is damaged, and records that are right might be lost: botobs verify says more"
+        )
     with writing(options) as place:
-        if not place.whole:
-            raise BotobsError(f"the ledger in {path} is damaged, and records that were right might be lost: "
-                              "botobs verify says more")  # fmt: skip
         done = place.settle_trades()
         trades = place.observer.performance.rebuild()
         saved = place.observer.performance.save(settings_of(options).performance_store)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
-from botobs.cli.place import settings_of, terms_in
+from botobs.accounting.ledger import Ledger
+from botobs.cli.place import has_ledger, settings_of, terms_in
 from botobs.datadir import atomic_write
 from botobs.money.settled import Settled, settle
 from botobs.streams.reader import StreamReader
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from botobs.money.room import Money
     from botobs.observer import Observer
 
-__all__ = ["Writing", "writing"]
+__all__ = ["Writing", "is_whole", "writing"]
 
 _MOST_WAITING = 5_000
 _TIMEOUT_S = 60.0
@@ -43,10 +44,10 @@ class Writing:
         whole: No line of the ledger was lost, changed or reordered before.
     """
 
-    def __init__(self, observer: Observer, path: Path) -> None:
+    def __init__(self, observer: Observer, path: Path, *, whole: bool) -> None:
         self.observer = observer
         self.money: Money = observer._money  # noqa: SLF001  # the command stands in the bot's place
-        self.whole = self.money.ledger.verify().ok
+        self.whole = whole
         self._path = path
         self._waiting = 0
 
@@ -80,18 +81,24 @@ def writing(options: argparse.Namespace) -> Iterator[Writing]:
 
     settings = _settings(options)
     assert settings.data_dir is not None
+    whole = is_whole(settings.data_dir)
     run = settings.data_dir / "state" / "run.json"
     before = _content(run)
     with contextlib.ExitStack() as undo:
         observer = Observer(settings, Parts(bare=True), undo)
         undo.pop_all()
     try:
-        found = Writing(observer, observer.data_dir)
+        found = Writing(observer, observer.data_dir, whole=whole)
         found.money.begin()
         yield found
     finally:
         observer.end(_TIMEOUT_S, how=f"botobs {options.command}")
         _as_before(run, before, observer.run_id)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether no line of the ledger was lost, changed or reordered; there need not be one."""
+    return not has_ledger(path) or Ledger(path, read_only=True).verify().ok
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from .base import Event, Importance
+from .safety import KillSwitchChanged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,12 +16,13 @@ __all__ = [
     "KeepAliveChanged",
     "KeepAliveFailed",
     "KillSwitchAnswered",
-    "KillSwitchChanged",
     "KillSwitchDrilled",
     "KillSwitchFound",
     "KillSwitchRefused",
     "KillSwitchReset",
+    "KillSwitchResetRefused",
     "KillSwitchTripped",
+    "KillSwitchTrippedAgain",
     "KillSwitchWarned",
 ]
 
@@ -32,40 +34,45 @@ class _OfSwitch(Event):
 
 
 @attrs.frozen(kw_only=True)
-class KillSwitchChanged(_OfSwitch):
-    """The switch was tripped, found tripped, or reset.
-
-    Attributes:
-        state: What it is now: `active`, `reduce_only` or `halted`.
-        previous: What it was.
-        reason: Why.
-    """
-
-    state: str
-    previous: str
-    reason: str
-
-
-@attrs.frozen(kw_only=True)
 class KillSwitchTripped(KillSwitchChanged):
     """A limit was broken, or somebody pulled the switch.
 
     Attributes:
-        trigger: Which limit; `None`: somebody said so.
         inputs: The figures that decided it.
         source: `trigger`, `bot`, `outside` (another process) or `state file` (it is damaged).
-        again: It was tripped already: recorded, and nobody was called.
-        durable: Whether the operating system has it; `False`: the disk refused, and it is tried again.
+        durable: Whether the operating system had it before anybody was called; if not, it is tried again.
     """
 
+    stream: ClassVar[str | None] = "kill_switch"
     kind: ClassVar[str | None] = "trip"
     at_once: ClassVar[bool] = True
 
+    inputs: Mapping[str, Any] | None = None
+    source: str = "bot"
+    durable: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchTrippedAgain(_OfSwitch):
+    """It was tripped again while tripped already: recorded, and nobody was called.
+
+    Attributes:
+        state: What it is, and stays.
+        reason: Why it was tripped this time.
+        trigger: What tripped it.
+        inputs: The figures that decided it.
+        source: As of `KillSwitchTripped`.
+        again: Always true.
+    """
+
+    kind: ClassVar[str | None] = "trip"
+
+    state: str
+    reason: str
     trigger: str | None = None
     inputs: Mapping[str, Any] | None = None
     source: str = "bot"
-    again: bool | None = None
-    durable: bool | None = None
+    again: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -74,36 +81,57 @@ class KillSwitchFound(KillSwitchChanged):
 
     Attributes:
         since: When it was tripped (RFC 3339).
-        trigger: What tripped it.
         inputs: The figures that decided it then.
         damage: What is wrong with the state file, if that is why.
     """
 
+    stream: ClassVar[str | None] = "kill_switch"
     kind: ClassVar[str | None] = "found"
 
     since: str | None = None
-    trigger: str | None = None
     inputs: Mapping[str, Any] | None = None
     damage: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class KillSwitchReset(KillSwitchChanged):
-    """Somebody armed it again, or tried to.
+    """Somebody armed it again.
 
     Attributes:
-        by: Who.
-        allowed: Whether it was done; `refused` says why not.
         source: `bot` or `outside`.
+        durable: Whether the operating system has it; if not, the next start finds it tripped still.
     """
 
+    stream: ClassVar[str | None] = "kill_switch"
     kind: ClassVar[str | None] = "reset"
     at_once: ClassVar[bool] = True
 
-    by: str
-    allowed: bool = True
-    refused: str | None = None
     source: str = "bot"
+    durable: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KillSwitchResetRefused(_OfSwitch):
+    """Somebody tried to arm it again, and was not allowed to.
+
+    Attributes:
+        state: What it is, and stays.
+        by: Who tried.
+        reason: Why.
+        refused: Why not.
+        source: `bot` or `outside`.
+        allowed: Always false.
+    """
+
+    kind: ClassVar[str | None] = "reset"
+    importance: ClassVar[Importance] = Importance.HIGH
+
+    state: str
+    by: str
+    reason: str
+    refused: str
+    source: str = "bot"
+    allowed: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +151,7 @@ class KillSwitchAnswered(_OfSwitch):
 
 
 @attrs.frozen(kw_only=True)
-class KillSwitchDrilled(_OfSwitch):
+class KillSwitchDrilled(KillSwitchChanged):
     """A drill: the whole way of a trip, and nothing changed.
 
     Attributes:
@@ -134,10 +162,9 @@ class KillSwitchDrilled(_OfSwitch):
         source: `bot` or `outside`.
     """
 
+    stream: ClassVar[str | None] = "kill_switch"
     kind: ClassVar[str | None] = "drill"
-    importance: ClassVar[Importance] = Importance.HIGH
 
-    reason: str
     callbacks: Sequence[Mapping[str, Any]]
     took_ms: float
     written_ms: float

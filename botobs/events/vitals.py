@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from .base import Event, Importance
+from .safety import FeedStale, FundingStale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,15 +16,12 @@ __all__ = [
     "BotAwake",
     "BotSilent",
     "DaySnapshot",
-    "FeaturesFresh",
     "FeaturesLogged",
-    "FeaturesStale",
+    "FeedAlarmed",
     "FeedReconnect",
     "FeedRecovered",
     "FeedSilent",
-    "FeedStale",
-    "FundingFresh",
-    "FundingStale",
+    "FundingAged",
     "HealthRecorded",
     "HourSnapshot",
 ]
@@ -71,8 +69,11 @@ class DaySnapshot(_Snapshot):
 
 
 @attrs.frozen(kw_only=True)
-class _OfFeed(Event):
+class FeedSilent(Event):
+    """A feed has been silent for longer than it may be; where the bot gave a way to reconnect, that is tried now."""
+
     stream: ClassVar[str | None] = "connections"
+    kind: ClassVar[str | None] = "stale"
     importance: ClassVar[Importance] = Importance.HIGH
 
     name: str
@@ -83,56 +84,62 @@ class _OfFeed(Event):
 
 
 @attrs.frozen(kw_only=True)
-class FeedSilent(_OfFeed):
-    """A feed has been silent for longer than it may be; where the bot gave a way to reconnect, that is tried now."""
-
-    kind: ClassVar[str | None] = "stale"
-
-
-@attrs.frozen(kw_only=True)
-class FeedReconnect(_OfFeed):
+class FeedReconnect(Event):
     """The bot's reconnect was called.
 
     Attributes:
+        attempts: How often it was called during this silence.
+        reconnects: How often it came back without an error, since the start.
         outcome: `done`, `failed` (it raised) or `hung` (no end within its limit).
         error: What it raised.
         took_s: How long it took.
     """
 
+    stream: ClassVar[str | None] = "connections"
     kind: ClassVar[str | None] = "reconnect"
+    importance: ClassVar[Importance] = Importance.HIGH
 
+    name: str
+    age_s: float
+    limit_s: float
+    attempts: int
+    reconnects: int
     outcome: str
     error: str | None = None
     took_s: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
-class FeedStale(_OfFeed):
-    """A feed is silent and a person should know: there is no way to reconnect, or reconnecting did not help.
+class FeedAlarmed(FeedStale):
+    """A feed is silent and a person should know: there is no way to reconnect, or the first attempt did not help.
+
+    Comes once more, with `escalated`, when many attempts did not help.
 
     Attributes:
-        level: `warning`; `critical` once many attempts did not help.
-        lost: Many attempts did not help.
+        attempts: How often its reconnect was called during this silence.
     """
 
-    kind: ClassVar[str | None] = "escalated"
+    stream: ClassVar[str | None] = "connections"
+    kind: ClassVar[str | None] = "alarm"
     importance: ClassVar[Importance] = Importance.CRITICAL
 
-    level: str = "warning"
-    lost: bool = False
+    attempts: int = 0
 
 
 @attrs.frozen(kw_only=True)
-class FeedRecovered(_OfFeed):
+class FeedRecovered(FeedStale):
     """A feed that was silent is alive again; `age_s` is how long it was silent.
 
     Attributes:
-        escalated: There was a `FeedStale` about it.
+        attempts: How often its reconnect was called.
+        alarmed: There was a `FeedAlarmed` about it.
     """
 
+    stream: ClassVar[str | None] = "connections"
     kind: ClassVar[str | None] = "recovered"
 
-    escalated: bool = False
+    attempts: int = 0
+    alarmed: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -187,48 +194,10 @@ class FeaturesLogged(Event):
 
 
 @attrs.frozen(kw_only=True)
-class FeaturesStale(Event):
-    """More features are stale than may be; `features` has some of their ages in seconds, the oldest first."""
-
-    importance: ClassVar[Importance] = Importance.HIGH
-
-    count: int
-    limit: int
-    features: Mapping[str, float]
-    level: str = "warning"
-
-
-@attrs.frozen(kw_only=True)
-class FeaturesFresh(Event):
-    """No more features are stale than may be."""
-
-    importance: ClassVar[Importance] = Importance.HIGH
-
-    count: int
-    limit: int
-
-
-@attrs.frozen(kw_only=True)
-class FundingStale(Event):
-    """A funding rate has not come for longer than it may."""
+class FundingAged(FundingStale):
+    """A funding rate has not come for longer than it may, or has come again (`resolved`)."""
 
     stream: ClassVar[str | None] = "connections"
     kind: ClassVar[str | None] = "funding_stale"
-    importance: ClassVar[Importance] = Importance.HIGH
 
-    age_s: float
-    limit_s: float
-    rate: float | None = None
-    level: str = "warning"
-
-
-@attrs.frozen(kw_only=True)
-class FundingFresh(Event):
-    """A funding rate that was stale has come again; `age_s` is how old the one before had become."""
-
-    stream: ClassVar[str | None] = "connections"
-    kind: ClassVar[str | None] = "funding_fresh"
-    importance: ClassVar[Importance] = Importance.HIGH
-
-    age_s: float
     rate: float | None = None

@@ -75,10 +75,11 @@ class Prices:
                 and type(symbol) is str
                 and (venue is None or type(venue) is str)
                 and 0.0 < price < math.inf
-                and not account.valuation.holds(symbol)
-                and not self._trades.watches(symbol)
             ):
-                account.marks.note(venue, symbol, price)  # read when it is needed
+                if account.valuation.holds(symbol) or self._trades.watches(symbol):
+                    self._take(name(symbol) or symbol, number(price), None if venue is None else name(venue), None)
+                else:
+                    account.marks.note(venue, symbol, price)  # read when it is needed
                 return
             self.mark(symbol, price, bid, ask, venue, None)
         except Exception as error:
@@ -94,10 +95,13 @@ class Prices:
         when = None if ts is None else self._time(ts)
         if when is not None and not self._newer(where, named, when):
             return
+        self._take(named, found, where, when)
+
+    def _take(self, symbol: str, price: Decimal, venue: str | None, when: str | None) -> None:
         self._before()
-        moved = self._account.mark(named, found, where)
-        if moved or self._trades.watches(named):
-            self._tail.put(Work(self._seen, (named, found, when, where, self._wall())))
+        moved = self._account.mark(symbol, price, venue)
+        if moved or self._trades.watches(symbol):
+            self._tail.put(Work(self._seen, (symbol, price, when, venue, self._wall())))
         if moved:
             self._moved()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from botobs.accounting.valuation import BookKey
     from botobs.money.room import Money
 
-__all__ = ["Settled", "settle", "settle_trades"]
+__all__ = ["Settled", "agree", "revised", "revision_of", "settle", "settle_trades", "undone"]
 
 _MONEY = ("realized_pnl_usd", "fees_usd", "funding_usd", "entry_qty", "exit_qty")
 _TIMES = ("entry_ts", "exit_ts")
@@ -68,6 +68,7 @@ def settle(
 ) -> Settled:
     """As `settle_trades`, and the tracker knows which trades are open."""
     done = settle_trades(money.account, records, publish, judge=judge)
+    money.desk.followed = money.account.applied
     money.trades.agree(
         {
             Place(key[2], key[1], key[0], key[3]): book.trade
@@ -80,9 +81,20 @@ def settle(
 
 @exact
 def settle_trades(
-    account: Account, records: Iterable[Mapping[str, Any]], publish: Callable[[TradeClosed], object]
+    account: Account,
+    records: Iterable[Mapping[str, Any]],
+    publish: Callable[[TradeClosed], object],
+    *,
+    judge: bool = True,
 ) -> Settled:
-    """Publish what is missing in `records` (all of `trade_lifecycle`), or differs there from the ledger."""
+    """Publish what is missing in `records` (all of `trade_lifecycle`), or differs there from the ledger.
+
+    Args:
+        account: Whose ledger.
+        records: Every record of a closed trade.
+        publish: Takes the events.
+        judge: Whether to revise and undo what is recorded; not where the ledger itself is damaged.
+    """
     known = _latest(records)
     done, kept, seen = Settled(), set[str](), set[int]()
     for key, said in _by_book(account, seen).items():
@@ -93,15 +105,21 @@ def settle_trades(
             if before is None:
                 done.added += 1
                 publish(event)
-            elif not agree(before, event.record):
+            elif judge and not agree(before, event.record):
                 done.revised += 1
                 publish(revised(event, before))
-    for trade_id, before in known.items():
+    for trade_id, before in known.items() if judge else ():
         # one whose opening line is lost is not judged: that is for `verify`
         if trade_id not in kept and not before.get("undone") and int(trade_id[1:]) in seen:
             done.undone += 1
             publish(undone(trade_id, before))
     return done
+
+
+def revision_of(record: Mapping[str, Any]) -> int:
+    """Which revision of its trade a record is; the highest one counts."""
+    said = record.get("revision")
+    return said if type(said) is int and said > 0 else 1
 
 
 def _latest(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -111,7 +129,7 @@ def _latest(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
         name = record.get("trade_id")
         if isinstance(name, str) and name[:1] == "t" and name[1:].isascii() and name[1:].isdigit():
             before = found.get(name)
-            if before is None or (record.get("revision") or 1) > (before.get("revision") or 1):
+            if before is None or revision_of(record) > revision_of(before):
                 found[name] = record
     return found
 
@@ -119,7 +137,10 @@ def _latest(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
 def _by_book(account: Account, seen: set[int]) -> dict[BookKey, list[_Said]]:
     books: dict[BookKey, list[_Said]] = defaultdict(list)
     for seq, raw in account.ledger.lines():
-        line = orjson.loads(raw)
+        try:
+            line = orjson.loads(raw)
+        except ValueError:  # `verify` names it
+            continue
         seen.add(seq)
         if line["type"] in ("fill", "funding", "position") and seq not in account.voided:
             key = key_of(line)
@@ -149,6 +170,7 @@ def _lived(account: Account, key: BookKey, said: list[_Said]) -> Iterator[TradeC
 
 
 def agree(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether a record says of the money and the times what the ledger says."""
     if recorded.get("undone"):
         return False
     try:
@@ -160,7 +182,7 @@ def agree(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 def revised(event: TradeClosed, before: Mapping[str, Any]) -> TradeClosed:
     """The next revision; what only the bot knew (why, and what the prices did) is kept."""
-    revision = (before.get("revision") or 1) + 1
+    revision = revision_of(before) + 1
     record = {name: before.get(name) if value is None else value for name, value in event.record.items()}
     record["revision"] = revision
     if record.get("exit_reason") == "unknown" and before.get("exit_reason"):
@@ -169,10 +191,14 @@ def revised(event: TradeClosed, before: Mapping[str, Any]) -> TradeClosed:
 
 
 def undone(trade_id: str, before: Mapping[str, Any]) -> TradeClosed:
-    revision = (before.get("revision") or 1) + 1
+    """The next revision of a trade that is none any more."""
+    revision = revision_of(before) + 1
     record = {"trade_id": trade_id, "symbol": before.get("symbol"), "undone": True, "revision": revision}
-    ended = before.get("exit_ts") or before.get("ts")
+    try:
+        ended = epoch_ns(before.get("exit_ts") or before.get("ts"))
+    except (ValueError, TypeError, OverflowError):
+        ended = 0
     return TradeClosed(
-        ts_ns=epoch_ns(ended), symbol=before.get("symbol"), trade_id=trade_id, record=record, revision=revision,
+        ts_ns=ended, symbol=before.get("symbol"), trade_id=trade_id, record=record, revision=revision,
         undone=True,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from botobs.clock import epoch_ns
-from botobs.events.vitals import FundingFresh, FundingStale
+from botobs.events.vitals import FundingAged
 from botobs.trackers.given import real, word
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class FundingRates:
                 if stale and one.stale_since is None:
                     one.stale_since = one.last
                     events.append(
-                        FundingStale(
+                        FundingAged(
                             ts_ns=self._clock.time_ns(), symbol=one.symbol, age_s=round((now - one.last) / _S, 3),
                             limit_s=limit_s, rate=one.rate,
                         )
@@ -114,7 +114,14 @@ class FundingRates:
                     age_s = round((one.last - one.stale_since) / _S, 3)
                     one.stale_since = None
                     events.append(
-                        FundingFresh(ts_ns=self._clock.time_ns(), symbol=one.symbol, age_s=age_s, rate=one.rate)
+                        FundingAged(
+                            ts_ns=self._clock.time_ns(),
+                            symbol=one.symbol,
+                            age_s=age_s,
+                            limit_s=limit_s,
+                            rate=one.rate,
+                            resolved=True,
+                        )
                     )
         for event in events:
             self._publish(event)

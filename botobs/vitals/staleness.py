@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from botobs.clock import epoch_ns
 from botobs.config.values import period
-from botobs.events.vitals import FeaturesFresh, FeaturesLogged, FeaturesStale
+from botobs.events.safety import FeaturesStale
+from botobs.events.vitals import FeaturesLogged
 from botobs.trackers.given import word
 
 from .marks import PLAIN, fingerprint, says_something, sum_of
@@ -238,7 +239,7 @@ class Staleness:
                 )  # fmt: skip
         elif since is not None and now - since >= self._every:
             self._alert_since = None
-            self._publish(FeaturesFresh(ts_ns=self._clock.time_ns(), count=count, limit=self._most))
+            self._publish(FeaturesStale(ts_ns=self._clock.time_ns(), count=count, limit=self._most, resolved=True))
         return self._alert_since is not None
 
     def _stale(self, now: int, *, graced: bool) -> dict[str, float]:

@@ -5,9 +5,9 @@ silent for the usual limit, or for several times its own usual interval if that 
 five minutes is not broken. What `watch` says is taken as it is.
 
 When a feed is silent for too long (`FeedSilent`), the bot's `on_stale` is called, again after a growing pause for as
-long as nothing comes. `FeedStale`, which alerts, follows when the first attempt did not help, or at once where there
-is nothing to call, and once more when many attempts did not help. Time is steady time: a clock that is set makes
-nothing stale.
+long as nothing comes. `FeedAlarmed` (a `FeedStale`, which alerts) follows when the first attempt did not help, or at
+once where there is nothing to call, and once more when many attempts did not help. Time is steady time: a clock that
+is set makes nothing stale.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from botobs.config.values import period
-from botobs.events.vitals import FeedReconnect, FeedRecovered, FeedSilent, FeedStale
+from botobs.events.vitals import FeedAlarmed, FeedReconnect, FeedRecovered, FeedSilent
 from botobs.trackers.given import word
 
 from .reconnect import attempt, begin
@@ -51,12 +51,12 @@ class Feed:
         declared: `watch` was called for it.
         attempts: How often its reconnect was called during this silence.
         reconnects: How often its reconnect was called and came back without an error, since the start.
-        escalated: A person was told of this silence.
+        alarmed: A person was told of this silence.
         lost: Many attempts did not help.
     """
 
     __slots__ = (
-        "attempts", "beat_before", "busy", "declared", "escalated", "last", "limit", "loop", "lost", "name", "next_try",
+        "alarmed", "attempts", "beat_before", "busy", "declared", "last", "limit", "loop", "lost", "name", "next_try",
         "on_stale", "reconnects", "recovered", "silences", "silent_since", "usual",
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ class Feed:
         self.on_stale: Callable[[], Any] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.attempts = self.reconnects = self.silences = 0
-        self.escalated = self.lost = self.busy = False
+        self.alarmed = self.lost = self.busy = False
         self.silent_since: int | None = None
         self.recovered: int | None = None
         self.next_try = 0
@@ -227,18 +227,18 @@ class Watchdogs:
         if feed.busy:
             return
         if feed.on_stale is None or not self._reconnects:
-            if not feed.escalated:
-                feed.escalated = True
-                events.append(FeedStale(**self._said(feed, now)))
+            if not feed.alarmed:
+                feed.alarmed = True
+                events.append(FeedAlarmed(**self._said(feed, now)))
             return
         if now < feed.next_try:
             return
-        if feed.attempts and not feed.escalated:
-            feed.escalated = True
-            events.append(FeedStale(**self._said(feed, now)))
+        if feed.attempts and not feed.alarmed:
+            feed.alarmed = True
+            events.append(FeedAlarmed(**self._said(feed, now)))
         if feed.attempts >= _LOST_AFTER and not feed.lost:
             feed.lost = True
-            events.append(FeedStale(**self._said(feed, now), level="critical", lost=True))
+            events.append(FeedAlarmed(**self._said(feed, now), escalated=True))
         feed.busy = True
         feed.attempts += 1
         due.append(feed)
@@ -247,14 +247,15 @@ class Watchdogs:
         assert feed.silent_since is not None
         event = FeedRecovered(
             ts_ns=self._clock.time_ns(), name=feed.name, age_s=round((last - feed.silent_since) / _S, 3),
-            limit_s=feed.allowed / _S, attempts=feed.attempts, reconnects=feed.reconnects, escalated=feed.escalated,
+            limit_s=feed.allowed / _S, attempts=feed.attempts, reconnects=feed.reconnects, alarmed=feed.alarmed,
+            resolved=True,
         )  # fmt: skip
         feed.silences += 1
         gap = last - feed.silent_since
         # at first it may be just the feed's way; later one outage must not make the next one pass
         feed.usual = max(feed.usual, gap if feed.silences <= _TAUGHT else min(gap, feed.allowed))
         feed.silent_since, feed.recovered, feed.beat_before = None, last, last
-        feed.escalated = feed.lost = False
+        feed.alarmed = feed.lost = False
         events.append(event)
 
     # -- reconnecting ------------------------------------------------------------------------------------------------

@@ -330,7 +330,7 @@ def test_bars_are_counted_by_what_the_ticks_say_where_ids_are_no_numbers():
 def comparable(records):
     return sorted(
         ({key: record[key] for key in KEYS if key not in ("trade_id", "revision")} for record in records),
-        key=lambda record: (record["entry_ts"], record["exit_ts"]),
+        key=lambda record: (record["entry_ts"], record["exit_ts"], str(record)),
     )
 
 

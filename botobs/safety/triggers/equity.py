@@ -45,6 +45,7 @@ class OfEquity(Trigger):
     near_at: Decimal = attrs.field(default=_NEVER, init=False, repr=False)
     calm_at: Decimal = attrs.field(default=_NEVER, init=False, repr=False)
     known_at: int = attrs.field(default=0, init=False, repr=False)
+    saved: Decimal | None = attrs.field(default=None, init=False, repr=False)  # the value that is remembered
 
     def observe(self, value: Decimal | None, peak: Decimal | None, moved: Decimal) -> Verdict:
         """Equity is `value`; `moved` is all that was ever moved in, less what was moved out."""

@@ -1,0 +1,242 @@
+"""Calling the bot's own functions at the worst moment there is: each within its limit, none in another's way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import sys
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import attrs
+
+from botobs import timebox
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from botobs.faults import Faults
+
+__all__ = ["Caller", "Called", "Flattening", "flattening", "name_of", "promptly"]
+
+_running_loop = asyncio._get_running_loop  # noqa: SLF001  # None, where the public one raises: half a microsecond
+_LOOP_LATE_S: Final = 0.05
+_PROMPT_S: Final = 0.000_01
+
+
+@attrs.frozen
+class Flattening:
+    """Marks the context of a callback, and what it starts: there stages that reduce pass while halted.
+
+    Attributes:
+        switch: Whose callback.
+        seq: The trip; a reset or a later trip ends it.
+    """
+
+    switch: object
+    seq: int
+
+
+flattening: ContextVar[Flattening | None] = ContextVar("botobs_flattening", default=None)
+
+
+@attrs.frozen
+class Called:
+    """How a function ended.
+
+    Attributes:
+        name: The function.
+        outcome: `done`, `failed`, `hung` (given up; it may go on), or `started` (a task that nobody waits for).
+        took_ms: How long it was waited for.
+        error: What it raised.
+    """
+
+    name: str
+    outcome: Literal["done", "failed", "hung", "started"]
+    took_ms: float
+    error: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As records say it."""
+        return attrs.asdict(self, filter=lambda _field, value: value is not None)
+
+
+def name_of(fn: object) -> str:
+    """What to call a function; never raises."""
+    try:
+        while isinstance(fn, functools.partial):
+            fn = fn.func
+        return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)[:100]
+    except Exception:
+        return "a function"
+
+
+class Caller:
+    """Calls functions of the bot's, sync and async.
+
+    Args:
+        where: What faults are counted under.
+        faults: Where they are counted.
+        threaded: Whether there are threads and limits; in a backtest there are none.
+
+    Attributes:
+        loop: The event loop of the bot, as soon as one was seen.
+    """
+
+    def __init__(self, where: str, faults: Faults, *, threaded: bool) -> None:
+        self._where = where
+        self._faults = faults
+        self._threaded = threaded
+        self._pool = timebox.Pool()
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def warm(self) -> None:
+        """Have a thread ready."""
+        self.note_loop()
+        if self._threaded:
+            self._pool.call(_nothing, limit_s=1.0)
+
+    def note_loop(self) -> bool:
+        """Remember the loop that runs on this thread; whether one is known."""
+        loop = _running_loop()
+        if loop is not None and loop is not self.loop:
+            self.loop = loop
+        return self.loop is not None
+
+    def call(self, fn: Callable[..., Any], *args: Any, limit_s: float, name: str | None = None) -> Called:
+        """Call `fn`, wait no longer than `limit_s`, and count what went wrong. Never raises, unless strict."""
+        called, error = self._call(fn, args, limit_s, name or name_of(fn))
+        if error is not None:
+            self._faults.error(self._where, error)
+        return called
+
+    def _call(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], limit_s: float, name: str
+    ) -> tuple[Called, BaseException | None]:
+        begun = time.perf_counter()
+
+        def ended(outcome: Any, error: BaseException | None = None) -> tuple[Called, BaseException | None]:
+            took_ms = round((time.perf_counter() - begun) * 1e3, 3)
+            return Called(name, outcome, took_ms, None if error is None else _text(error)), error
+
+        if _is_async(fn):
+            return self._wait(lambda: fn(*args), limit_s, name, ended)
+        if not self._threaded:
+            try:
+                value = fn(*args)
+            except Exception as error:
+                return ended("failed", error)
+        else:
+            outcome = self._pool.call(functools.partial(fn, *args), limit_s=limit_s)
+            if outcome.state != "done":
+                return ended(outcome.state, outcome.error)
+            value = outcome.value
+        if inspect.isawaitable(value):
+            return self._wait(lambda: value, limit_s, name, ended)
+        return ended("done")
+
+    def _wait(
+        self, make: Callable[[], Awaitable[Any]], limit_s: float, name: str, ended: Callable[..., Any]
+    ) -> tuple[Called, BaseException | None]:
+        """Run what is awaitable on the bot's loop."""
+        here = _running_loop()
+        known = self.loop
+        loop = known if known is not None and known.is_running() and not known.is_closed() else here
+        if loop is None:  # no loop runs: one of its own is better than none
+            if not self._threaded:
+                return ended(*asyncio.run(_bounded(make, None)))  # type: ignore[no-any-return]
+            outcome = self._pool.call(lambda: asyncio.run(_bounded(make, limit_s)), limit_s=limit_s)
+            return ended(*outcome.value) if outcome.value else ended(outcome.state, outcome.error)  # type: ignore[no-any-return]
+        if loop is here:
+            task = loop.create_task(self._alone(make, limit_s, name))
+            self._tasks.add(task)  # the loop itself holds it weakly
+            task.add_done_callback(self._tasks.discard)
+            return ended("started")  # type: ignore[no-any-return]
+        future = asyncio.run_coroutine_threadsafe(_bounded(make, limit_s), loop)
+        try:
+            return ended(*future.result(limit_s + _LOOP_LATE_S))  # type: ignore[no-any-return]
+        except TimeoutError:
+            return ended("hung", TimeoutError(f"the bot's event loop did not come round to it in {limit_s:g} s"))  # type: ignore[no-any-return]
+        except Exception as error:  # the loop was closed under it
+            return ended("failed", error)  # type: ignore[no-any-return]
+
+    async def _alone(self, make: Callable[[], Awaitable[Any]], limit_s: float, name: str) -> None:
+        """A task that nobody waits for: what becomes of it is counted all the same."""
+        _, error = await _bounded(make, limit_s)
+        if error is not None:
+            with contextlib.suppress(BaseException):  # strict: there is nobody here to raise it to
+                self._faults.error(self._where, error)
+            self._faults.say(self._where, name, f"{name}: {_text(error)}")
+
+
+async def _bounded(make: Callable[[], Awaitable[Any]], limit_s: float | None) -> tuple[str, BaseException | None]:
+    """Await, for so long at most. Then it goes on unwatched: half a flattening is worse than a late one."""
+    task = asyncio.ensure_future(make())
+    await asyncio.wait({task}, timeout=limit_s)
+    if not task.done():
+        _given_up.add(task)
+        task.add_done_callback(_forget)
+        return "hung", TimeoutError(f"no answer within {limit_s:g} s")
+    if task.cancelled():
+        return "failed", asyncio.CancelledError("it was cancelled")
+    error = task.exception()
+    return ("done", None) if error is None else ("failed", error)
+
+
+_given_up: set[asyncio.Future[Any]] = set()
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    _given_up.discard(task)
+    if not task.cancelled():
+        task.exception()  # asked for, so that asyncio need not complain
+
+
+def _is_async(fn: Any) -> bool:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    if inspect.isroutine(fn) or inspect.isclass(fn):
+        return inspect.iscoroutinefunction(fn)
+    return inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004  # which may be async
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"[:300]
+    except Exception:  # an error that cannot say what it is
+        return type(error).__name__
+
+
+def _nothing() -> None:
+    pass
+
+
+class promptly:  # noqa: N801  # read as the adverb it is: `with promptly():`
+    """Have a thread that waits for the interpreter get it within microseconds, not within five milliseconds.
+
+    A trip goes from thread to thread and to the disk, and each time it would wait until some busy thread has had its
+    turn. `done` ends it, as soon as the first callback runs.
+    """
+
+    __slots__ = ("_before", "_within")
+
+    def __enter__(self) -> promptly:
+        self._before = sys.getswitchinterval()
+        self._within = self._before > _PROMPT_S
+        if self._within:
+            sys.setswitchinterval(_PROMPT_S)
+            self._within = sys.getswitchinterval()
+        return self
+
+    def done(self) -> None:
+        """As it was, unless somebody else has set it since."""
+        within, self._within = self._within, False
+        if within and sys.getswitchinterval() == within:
+            sys.setswitchinterval(self._before)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.done()

@@ -1,0 +1,258 @@
+"""All limits of one switch: what each is told, what it makes of it, and what has to be remembered."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from botobs.accounting.numbers import ZERO, number
+from botobs.safety.judging import Act, judge
+from botobs.safety.triggers import (
+    ConsecutiveLosses,
+    EquityBelow,
+    Errors,
+    Facts,
+    Rejections,
+    SameBarRoundTrip,
+    Silence,
+    Stale,
+    Trigger,
+    Verdict,
+    When,
+)
+from botobs.safety.triggers.equity import OfEquity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from botobs.faults import Faults
+    from botobs.safety.memory import Memory
+    from botobs.safety.pace import Pace
+    from botobs.timebox import Outcome
+
+__all__ = ["Limits", "defaults"]
+
+_SYNC_EVERY = 10  # chores
+
+
+def defaults(equity_floor: Decimal | float | str | None) -> list[Trigger]:
+    """What a bot has that names no triggers: none without a floor.
+
+    Example:
+        >>> [trigger.label for trigger in defaults(9000)]
+        ['EquityBelow(9000)', 'Rejections(10, 600)']
+    """
+    if equity_floor is None:
+        return []
+    return [EquityBelow(equity_floor), Rejections(10, within="10m")]
+
+
+class Limits:
+    """Tells triggers what happens, one thread at a time.
+
+    Args:
+        triggers: As the bot made them; copies are used.
+        pace: Tells them the time.
+        memory: Where peaks and counts are kept.
+        faults: Where a trigger that fails is counted.
+        level: Asked for the switch's state.
+
+    Attributes:
+        lock: Held over each observation, never while anybody's function runs.
+        facts: The latest of everything.
+    """
+
+    def __init__(
+        self,
+        triggers: Iterable[Trigger],
+        *,
+        pace: Pace,
+        memory: Memory,
+        faults: Faults,
+        level: Callable[[], int],
+    ) -> None:
+        self.lock = threading.RLock()
+        self.triggers = [attrs.evolve(trigger) for trigger in triggers]
+        for trigger in self.triggers:
+            trigger.begin(pace)
+        self._level = level
+        self._memory = memory
+        self._faults = faults
+        self._pace = pace
+        self._turn = 0
+        self.facts = Facts()
+        self._of_equity = [trigger for trigger in self.triggers if isinstance(trigger, OfEquity)]
+        self.rejections = [trigger for trigger in self.triggers if isinstance(trigger, Rejections)]
+        self.errors = [trigger for trigger in self.triggers if isinstance(trigger, Errors)]
+        self.losses = [trigger for trigger in self.triggers if isinstance(trigger, ConsecutiveLosses)]
+        self.bars = [trigger for trigger in self.triggers if isinstance(trigger, SameBarRoundTrip)]
+        self.stale = [trigger for trigger in self.triggers if isinstance(trigger, Stale)]
+        self.silences = [trigger for trigger in self.triggers if isinstance(trigger, Silence)]
+        self.whens = [trigger for trigger in self.triggers if isinstance(trigger, When)]
+        self._equity: Decimal | None = None
+        self._peak: Decimal | None = None
+        self._moved: Decimal = ZERO
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def equity(self, value: Any, peak: Any, moved: Any) -> list[Act]:
+        """Equity was observed; what is no number is unknown."""
+        known = _decimal(value)
+        top = _decimal(peak)
+        shift = _decimal(moved)
+        acts: list[Act] = []
+        with self.lock:
+            if known is not None:
+                self._equity = known
+                if top is not None:
+                    self._peak = top
+                if shift is not None:
+                    self._moved = shift
+            for trigger in self._of_equity:
+                try:
+                    verdict = trigger.observe(known, top, self._moved)
+                except Exception as error:
+                    verdict = self._failed(error)
+                if verdict or trigger.restless:
+                    acts += judge(trigger, verdict, self._level())
+                if trigger.pressing:
+                    self._save()
+        return acts
+
+    def observe(self, triggers: list[Any], *args: Any, **named: Any) -> list[Act]:
+        """Something else happened."""
+        acts: list[Act] = []
+        with self.lock:
+            for trigger in triggers:
+                try:
+                    verdict = trigger.observe(*args, **named)
+                except Exception as error:
+                    verdict = self._failed(error)
+                if verdict is not None and (verdict or trigger.restless):
+                    acts += judge(trigger, verdict, self._level())
+                if trigger.pressing:
+                    self._save()
+        return acts
+
+    def ask(self, call: Callable[..., Outcome[Any]], *, hung_too: bool) -> list[Act]:
+        """Ask the bot's own limits; `call` limits their time. Nothing is locked meanwhile."""
+        if not self.whens:
+            return []
+        with self.lock:
+            self.facts = attrs.evolve(
+                self.facts, equity=self._equity, peak=self._peak, transferred=self._moved
+            )
+        acts: list[Act] = []
+        for trigger in self.whens:
+            if not trigger.hung or hung_too:
+                facts = self.facts
+                outcome = call(trigger.ask, facts)
+                acts += self.observe([trigger], facts, outcome)
+        return acts
+
+    def heard(self, *, ages: Mapping[str, float] | None = None, silent_s: float | None = None) -> None:
+        """How silent it is, for the bot's own limits."""
+        if self.whens:
+            more = {"ages": dict(ages)} if ages is not None else {"silent_s": silent_s}
+            with self.lock:
+                self.facts = attrs.evolve(self.facts, **more)
+
+    def passing(self) -> list[Act]:
+        """Time has passed."""
+        acts: list[Act] = []
+        with self.lock:
+            for trigger in self.triggers:
+                try:
+                    verdict = trigger.passing()
+                except Exception as error:
+                    verdict = self._failed(error)
+                if verdict is not None:
+                    acts += judge(trigger, verdict, self._level())
+            self._turn += 1
+            if any(trigger.stirred or trigger.pressing for trigger in self.triggers) or self._equity_moved():
+                self._save()
+        if self._turn % _SYNC_EVERY == 0:
+            self._memory.sync()
+        return acts
+
+    # -- what is remembered ------------------------------------------------------------------------------------------
+
+    def load(self) -> list[Act]:
+        """Go on where the last run ended. What cannot be read is unknown, and each trigger has a policy for that."""
+        acts: list[Act] = []
+        with self.lock:
+            kept, damage = self._memory.load()
+            for key, trigger in self._keyed():
+                try:
+                    if key in kept:
+                        trigger.restore(kept[key])
+                        if trigger.told and not self._level():
+                            trigger.told = False  # it was reset while the bot was down
+                            trigger.settle()
+                    elif damage is not None:
+                        acts += judge(trigger, Verdict.UNKNOWN, self._level())
+                except Exception as error:
+                    acts += judge(trigger, self._failed(error), self._level())
+            self._save()
+        return acts
+
+    def rearm(self) -> None:
+        """The switch was reset."""
+        with self.lock:
+            for trigger in self.triggers:
+                trigger.rearm()
+            self._save()
+
+    def save(self) -> None:
+        """Remember everything now."""
+        with self.lock:
+            self._save()
+        self._memory.sync()
+
+    def abandon(self) -> None:
+        """In a forked child: the lock may be held by a thread that does not exist here."""
+        self.lock = threading.RLock()
+
+    def _keyed(self) -> list[tuple[str, Trigger]]:
+        seen: dict[str, int] = {}
+        found = []
+        for trigger in self.triggers:
+            turn = seen[trigger.key] = seen.get(trigger.key, 0) + 1
+            found.append((trigger.key if turn == 1 else f"{trigger.key}#{turn}", trigger))
+        return found
+
+    def _equity_moved(self) -> bool:
+        """The last equity of a day is where the next one begins."""
+        return any(trigger.value is not trigger.saved for trigger in self._of_equity)
+
+    def _save(self) -> None:
+        states = {}
+        for key, trigger in self._keyed():
+            states[key] = trigger.state()
+            trigger.pressing = trigger.stirred = False
+        for trigger in self._of_equity:
+            trigger.saved = trigger.value
+        if not self._memory.save(states):
+            self._faults.say("kill_switch", "memory", "what triggers have to remember could not be written")
+
+    def _failed(self, error: Exception) -> Verdict:
+        try:
+            self._faults.error("kill_switch.trigger", error)
+        except Exception:  # strict: counted, and the other triggers have to be asked
+            return Verdict.UNKNOWN
+        return Verdict.UNKNOWN
+
+
+def _decimal(value: Any) -> Decimal | None:
+    """`value` as a finite number; `None` for what is none."""
+    if type(value) is Decimal:
+        return value if value.is_finite() else None
+    if value is None:
+        return None
+    try:
+        return number(value)
+    except (ValueError, TypeError):
+        return None
