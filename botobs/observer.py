@@ -33,6 +33,7 @@ from botobs.events import (
     UncleanEnd,
 )
 from botobs.faults import Faults
+from botobs.money.migrating import migrate
 from botobs.money.nouns import LedgerNoun, MoneyNouns
 from botobs.money.room import Money
 from botobs.money.verbs import MoneyVerbs
@@ -304,6 +305,10 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
         lifecycle.enter(self._own, self)
         now = self._clock.time_ns()
         self._money.begin()
+        if settings.migrate_csv is not None:
+            migrate(
+                self._money, settings.migrate_csv, publish=self.bus.publish, relieve=self.flush, faults=self.faults
+            )
         self._own.on_price = self._money.prices.tick
         self.bus.publish(
             RunStarted(

@@ -21,8 +21,8 @@ from botobs.safety.triggers import (
     SameBarRoundTrip,
     Silence,
     Stale,
-    When,
     Trigger,
+    When,
 )
 
 __all__ = [

@@ -10,7 +10,7 @@ import contextlib
 import decimal
 import functools
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 
 import attrs
 import orjson
@@ -28,6 +28,7 @@ from botobs.accounting.lines import (
     identity_of,
     is_meant,
     known_as,
+    position_known_as,
     some,
     terms_of,
 )
@@ -68,7 +69,7 @@ class Terms:
     cost_basis: str = "average"
     fees: FeeTable | None = None
     timezone: str = "UTC"
-    sharpe_bucket: str = "day"
+    sharpe_bucket: Literal["day", "hour"] = "day"
     days_per_year: float = 365.0
     bot: str = "bot"
     run_id: str = ""
@@ -226,7 +227,9 @@ class Account:
             reason=None if void is None else f"the exchange had taken it back: {void.get('reason')}",
         )  # fmt: skip
 
-    def _filled(self, key: BookKey, book: Book, entry: FillEntry, seq: int, amount: Decimal, where: str) -> Change:
+    def _filled(  # noqa: PLR0917 - keywords would cost
+        self, key: BookKey, book: Book, entry: FillEntry, seq: int, amount: Decimal, where: str
+    ) -> Change:
         self._turn(entry.ts)
         before = book.cash + book.funding
         try:
@@ -312,7 +315,7 @@ class Account:
         order_id: str | None,
         symbol: str | None,
         account: str | None,
-        known: tuple[int, list[dict[str, Any]]] = (0, []),  # noqa: B006 - never changed
+        known: tuple[int, list[dict[str, Any]]] = (0, []),
     ) -> Booking:
         """Remove a fill as if it had never been; one that has not come yet is waited for.
 
@@ -454,7 +457,7 @@ class Account:
             "qty": text(qty), "avg_px": text(avg_px), "account": account, "venue": venue,
             "position_side": position_side,
         })  # fmt: skip
-        known, crc = known_as(line, "position")
+        known, crc = position_known_as(line)
         before = self.index.get(known)
         if before is not None and before[0] == crc:
             return Booking(seq=before[1], duplicate=True)
@@ -518,9 +521,14 @@ class Account:
                     if book.fills or book.inventory:
                         return f"{instrument.symbol} has fills under other terms: {terms_of(book.instrument)}"
                     unlike.append(key)
-            for key in unlike:  # nothing was booked in them
-                del self.books[key]
             self.instruments.tell(venue, instrument)
+            for key in unlike:  # no fill was booked in them; funding may have been, and it counts on
+                told = self.instruments.get(key[1], key[2])
+                entries = entries_of(self, key)
+                self.books[key] = Book.rebuilt(told, self.terms.cost_basis, entries, position_side=key[3])
+                self.snapshots.touched.add(key)
+            if unlike:
+                self.valuation.rebuild(self.books)
             self.marks.told(instrument.symbol)
             return None
 
@@ -575,8 +583,7 @@ class Account:
         finally:
             with self.lock:
                 late, self._bulk = self._bulk, None
-                for key in late:
-                    changes.append((key, exact(self._put_right)(key, began)))
+                changes.extend((key, exact(self._put_right)(key, began)) for key in late or ())
                 exact(self.valuation.rebuild)(self.books)
 
     @exact
@@ -597,7 +604,7 @@ class Account:
         self.books[key] = book
         self.snapshots.touched.add(key)
         closed, revised, undone = difference(before, after)
-        return Change(ZERO, book.inventory, ZERO, ZERO, ZERO, None, None, closed, True, revised, undone)
+        return Change(ZERO, book.inventory, ZERO, ZERO, ZERO, None, None, closed, late=True, revised=revised, undone=undone)
 
     def _relived(self, key: BookKey, entry: Entry | None, *, gone: int | None = None) -> Change:
         """Something came for a time that the book has forgotten: live its life again, from the ledger."""
@@ -625,7 +632,7 @@ class Account:
             return own._replace(late=True, closed=closed, revised=revised, undone=undone)
         return Change(
             book.turn - old.turn, book.inventory, book.gross - old.gross, book.fees - old.fees, ZERO, None, None,
-            closed, True, revised, undone,
+            closed, late=True, revised=revised, undone=undone,
         )  # fmt: skip
 
     def _turn(self, ts: str) -> None:

@@ -283,7 +283,8 @@ class Book(Position):
         other._restore(self._snapshot())
         other._rows, other._saves, other._closed = list(self._rows), list(self._saves), list(self._closed)
         other._lots = None if self._lots is None else self._lots.copy()
-        other._sold, other._floor, other._newest, other._ts, other._due = self._sold, self._floor, self._newest, self._ts, self._due
+        other._sold, other._floor = self._sold, self._floor
+        other._newest, other._ts, other._due = self._newest, self._ts, self._due
         return other
 
     # --- what is remembered ---

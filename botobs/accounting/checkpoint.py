@@ -140,7 +140,8 @@ def restore(account: Account, folder: Path | None, samples: Samples | None = Non
         elif samples is not None:
             known = samples.relive(account)
         # it goes on from that state, unless there is none, or one that was written later
-        if live is not None and (state is None or live.get("after") == state.get("name")) and _live_again(account, live):
+        newer = live is not None and (state is None or live.get("after") == state.get("name"))
+        if live is not None and newer and _live_again(account, live):
             known = max(live["seq"], known)
         composed = compose(account, lived=known)
         extra = {} if found is None else {name: value for name, value in found.items() if name not in _OWN}
@@ -219,7 +220,7 @@ def _restored(account: Account, state: dict[str, Any], folder: Path | None) -> d
     for venue, told in state["instruments"]:
         account.instruments.tell(venue, instrument_of(told))
     books = {tuple(key): Book.of_state(book) for key, book in state["books"]}
-    voided = {seq: by for seq, by in state["voided"]}
+    voided = dict(state["voided"])
     index = None if folder is None else FillIndex.load(folder / "fills.index")
     if index is None or index.watermark > state["seq"]:
         index = FillIndex()
@@ -241,7 +242,8 @@ def _restored(account: Account, state: dict[str, Any], folder: Path | None) -> d
 
 
 _OWN = frozenset({
-    "version", "name", "seq", "hash", "cost_basis", "currency", "starting_equity", "terms", "instruments", "books", "voided",
+    "version", "name", "seq", "hash",
+    "cost_basis", "currency", "starting_equity", "terms", "instruments", "books", "voided",
     "waiting", "transfers", "moves", "touched", "snapshots", "curve", "marks",
 })  # fmt: skip
 
@@ -258,7 +260,7 @@ def _live_again(account: Account, live: Mapping[str, Any]) -> bool:
             told,
             tz=terms.timezone,
             bucket=terms.sharpe_bucket,
-            days_per_year=terms.days_per_year,  # type: ignore[arg-type]
+            days_per_year=terms.days_per_year,
         )
         if terms.starting_equity is not None and curve.starting_equity != terms.starting_equity:
             curve.transfer(account.wall(), terms.starting_equity - (curve.starting_equity or 0))

@@ -71,6 +71,7 @@ class _Composer:
     def __init__(self, account: Account, lived: int) -> None:
         self._account = account
         self._known = lived
+        self._near_end = account.ledger.next_seq - _LAST  # to keep lines before that takes a tenth of the time
         self.done = Composed()
         self._broken = self.done.relived  # books in which something came too late: lived again at the end
         self._marks: dict[tuple[str | None, str], tuple[int, str]] = {}  # the last ones that lines know
@@ -126,16 +127,20 @@ class _Composer:
         if "mark" in line:
             self._marks[line.get("venue"), line["symbol"]] = seq, line["mark"]
         if "equity" in line and seq > self._known:
-            if self._known:
-                self._live(line)
-                return
-            hour = line["received"][:13]
-            if hour != self._hour:  # the curve at the turn of each hour: what statistics are made of
-                if self._lived is not None:
-                    self._live(self._lived)
-                self._live(line)
-                self._hour = hour
-            self._lived = line
+            self._see(line)
+
+    def _see(self, line: Mapping[str, Any]) -> None:
+        """The curve at each line that nobody has lived through; of a whole ledger at the turn of each hour."""
+        if self._known:
+            self._live(line)
+            return
+        hour = line["received"][:13]
+        if hour != self._hour:
+            if self._lived is not None:
+                self._live(self._lived)
+            self._live(line)
+            self._hour = hour
+        self._lived = line
 
     def _fill(self, line: Mapping[str, Any], seq: int) -> None:
         account, get = self._account, line.get
@@ -166,7 +171,8 @@ class _Composer:
         except TooOld:
             self._broken.add(key)
         else:
-            self.done.last.append((key, line, change, book.trade if change.late else None))
+            if seq >= self._near_end:
+                self.done.last.append((key, line, change, book.trade if change.late else None))
         account.snapshots.touched.add(key)
 
     def _put(self, line: Mapping[str, Any]) -> None:
@@ -206,8 +212,9 @@ class _Composer:
         account, instrument = self._account, instrument_of(told)
         if account.instruments.tell(line.get("venue"), instrument):
             # what was booked under other terms before, such as funding, counts under these
-            self._broken.update(key for key, book in account.books.items()
-                                if key[2] == instrument.symbol and book.instrument != account.instruments.get(key[1], key[2]))
+            now, named = account.instruments.get, instrument.symbol
+            of_it = [(key, book) for key, book in account.books.items() if key[2] == named]
+            self._broken.update(key for key, book in of_it if book.instrument != now(key[1], named))
 
     def _live(self, line: Mapping[str, Any]) -> None:
         """What the account was worth when this line was written, and the peak it had seen by then."""

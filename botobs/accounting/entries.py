@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
@@ -14,9 +15,8 @@ from botobs.clock import epoch_ns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
-__all__ = ["KINDS", "FillEntry", "Refused", "moment", "name", "price_or_none", "read_fill", "stamp"]
+__all__ = ["KINDS", "FillEntry", "Refused", "moment", "name", "price_or_none", "read_fill", "shown", "stamp"]
 
 KINDS = ("live", "hedger_sim", "import")
 _ROLES = {"maker": "maker", "taker": "taker", "m": "maker", "t": "taker", "make": "maker", "take": "taker"}
@@ -109,7 +109,7 @@ def read_fill(  # the parameters of the verb `fill`
         None if account is None else name(account),
         None if position_side is None else _position_side(position_side),
         None if strategy is None else name(strategy),
-        kind if kind in KINDS else _kind(kind),
+        kind if type(kind) is str and kind in KINDS else _kind(kind),
         trace_id,
         more or None,
     )
@@ -120,10 +120,7 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _symbol(value: Any) -> str:
-    if type(value) is str and value and len(value) <= _LONGEST:
-        return value
-    said = None if value is None else name(value)
-    return said or _refuse("no symbol: neither the fill nor a known order names one")
+    return name(value) or _refuse("no symbol: neither the fill nor a known order names one")
 
 
 def _side(value: Any) -> str:
@@ -134,7 +131,7 @@ def _side(value: Any) -> str:
     try:
         return side_of(value)
     except Exception as error:
-        raise Refused(f"unknown side: {_shown(value)}") from error
+        raise Refused(f"unknown side: {shown(value)}") from error
 
 
 def _finite(what: str, value: Any) -> Decimal:
@@ -151,12 +148,12 @@ def _positive(what: str, value: Any) -> Decimal:
         found = number(value)
     except Exception:
         found = _finite(what, value)  # says what is wrong
-    return found if found > 0 else _refuse(f"{what} is not above 0: {_shown(value)}")
+    return found if found > 0 else _refuse(f"{what} is not above 0: {shown(value)}")
 
 
 def _kind(value: Any) -> str:
     said = "live" if value is None else _low(value)
-    return said if said in KINDS else _refuse(f"unknown kind: {_shown(value)}; known are {', '.join(KINDS)}")
+    return said if said in KINDS else _refuse(f"unknown kind: {shown(value)}; known are {', '.join(KINDS)}")
 
 
 def _role(value: Any) -> str | None:
@@ -164,9 +161,9 @@ def _role(value: Any) -> str | None:
 
 
 def _position_side(value: Any) -> str | None:
-    said = _low(getattr(value, "value", value))
+    said = _low(value)
     if said not in _POSITION_SIDES:
-        _refuse(f"unknown position_side: {_shown(value)}; long or short")
+        _refuse(f"unknown position_side: {shown(value)}; long or short")
     return _POSITION_SIDES[said]
 
 
@@ -180,11 +177,13 @@ def name(value: Any) -> str | None:
         if value is None:
             return None
         try:
-            value = str(getattr(value, "value", value))
+            value = "".join((str(getattr(value, "value", value)),))
         except Exception:  # a value that cannot be shown names nothing
             return None
-    value = str.strip(value)
-    return value[:_LONGEST] or None
+    value = value.strip()[:_LONGEST]
+    if not value.isascii():  # what no file can hold is written as its escape, here and wherever it is compared
+        value = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value or None
 
 
 def price_or_none(value: Any) -> Decimal | None:
@@ -205,9 +204,12 @@ def moment(what: str, value: Any) -> str:
     try:
         if type(value) is int and 10**11 <= value < 10**14:  # milliseconds, as most exchanges have it
             return stamp(value * 1_000_000)
-        return stamp(epoch_ns(_as_time(value)))
+        time = _as_time(value)
+        ns = epoch_ns(time)
+        # a float of seconds is no exacter than that
+        return stamp((ns + 500) // 1000 * 1000 if isinstance(time, (float, Decimal)) else ns)
     except Exception as error:
-        raise Refused(f"{what} is no time: {_shown(value)}") from error
+        raise Refused(f"{what} is no time: {shown(value)}") from error
 
 
 def _as_time(value: Any) -> Any:
@@ -238,7 +240,8 @@ def _to_the_second(second: int) -> str:
         raise ValueError("beyond the calendar") from error
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """`value` for a message: short, and whatever it is."""
     try:
         said = repr(value)
     except Exception:

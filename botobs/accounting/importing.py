@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from botobs.accounting.account import Booking
 from botobs.accounting.book import Book, Entry
 from botobs.accounting.entries import FillEntry, name, stamp
 from botobs.accounting.exchange.fills import Bad
-from botobs.accounting.exchange.markets import market
+from botobs.accounting.known import Places, is_as_told, meet
 from botobs.accounting.numbers import ZERO, exact, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from botobs.accounting.account import Account, Booking
+    from botobs.accounting.account import Account
     from botobs.accounting.exchange.fills import ExchangeFill
     from botobs.accounting.ledger import Ticket
 
@@ -92,7 +93,8 @@ def import_fills(
     what it says, so the same row is the same fill again; equal rows in one file are fills of their own.
 
     A row that names no venue or account takes those of the only position that the ledger has in its market, and its
-    symbol the spelling used there, so that a history and the bot's own fills meet.
+    symbol the spelling used there; then `meet` finds those that the ledger has under other ids. So a history and the
+    bot's own fills are booked once.
 
     Args:
         account: Whose. Nobody else books meanwhile.
@@ -100,11 +102,11 @@ def import_fills(
         progress: Is told how many of how many fills are done.
     """
     report = ImportReport()
-    entries = _entries(account, rows, report)
+    found = _rows(account, rows, report)
     last: Ticket | None = None
     with account.bulk():
-        for done, (line, entry, more_fees) in enumerate(entries, 1):
-            booking = account.fill(entry)
+        for done, (line, entry, more_fees, known) in enumerate(found, 1):
+            booking = Booking(duplicate=True) if known else account.fill(entry)
             if booking.ticket is not None:
                 last = booking.ticket
                 report.new += 1
@@ -123,22 +125,49 @@ def import_fills(
                 )
             if more_fees and booking.ticket is not None:
                 _note_fees(report, line, more_fees)
-            if progress is not None and (done % _STEP == 0 or done == len(entries)):
-                progress(done, len(entries))
+            if progress is not None and (done % _STEP == 0 or done == len(found)):
+                progress(done, len(found))
     if last is not None:
         report.durable = account.ledger.settle(last)  # one sync for all of them
     return report
 
 
+class _Row(NamedTuple):
+    """A fill as it will be booked.
+
+    Attributes:
+        known: The ledger has it, without an id that would tell so.
+    """
+
+    line: int
+    entry: FillEntry
+    fees: tuple[Any, ...]
+    known: bool = False
+
+
 @exact
-def _entries(
-    account: Account, rows: Iterable[ExchangeFill | Bad], report: ImportReport
-) -> Sequence[tuple[int, FillEntry, tuple[Any, ...]]]:
+def _rows(account: Account, rows: Iterable[ExchangeFill | Bad], report: ImportReport) -> Sequence[_Row]:
     """Every fill as it will be booked, sorted: then each is the latest of its book as a rule."""
-    known = _Known(account)
-    received = stamp(account.wall())
+    places = Places(account)
+    found = list(_read(account, rows, report, places))
+    report.notes.extend(places.notes)
+    known = meet(account, [row.entry for row in found])
     seen: Counter[bytes] = Counter()
-    found: list[tuple[tuple[Any, ...], int, FillEntry, tuple[Any, ...]]] = []
+    sorted_rows: list[tuple[tuple[Any, ...], _Row]] = []
+    for at, row in enumerate(found):
+        entry = row.entry
+        if at not in known and entry.fill_id is None:
+            entry.fill_id = _id_of(entry, seen)
+        key = Book.order(Entry(entry.ts, row.line, entry.fill_id, "quote", ZERO))
+        sorted_rows.append((key, row._replace(known=at in known)))
+    if seen:
+        report.notes.append(f"fills without an id got one made of what they say: {seen.total():,}")
+    sorted_rows.sort(key=lambda item: item[0])
+    return [row for _, row in sorted_rows]
+
+
+def _read(account: Account, rows: Iterable[ExchangeFill | Bad], report: ImportReport, places: Places) -> Iterator[_Row]:
+    received = stamp(account.wall())
     for row in rows:
         if isinstance(row, Bad):
             report.skipped += row.harmless
@@ -153,52 +182,8 @@ def _entries(
             position_side=row.position_side, kind="import",
             more={"extra_fees": [[text(fee), asset] for fee, asset in row.extra_fees]} if row.extra_fees else None,
         )  # fmt: skip
-        known.place(entry)
-        if entry.fill_id is None:
-            entry.fill_id = _id_of(entry, seen)
-        key = Book.order(Entry(entry.ts, row.line, entry.fill_id, "quote", ZERO))
-        found.append((key, row.line, entry, row.extra_fees))
-    report.notes.extend(known.notes)
-    if seen:
-        report.notes.append(f"{seen.total()} fills have no id; each got one made of what it says")
-    found.sort(key=lambda item: item[0])
-    return [(line, entry, fees) for _, line, entry, fees in found]
-
-
-class _Known:
-    """Where the account holds which market, before anything is imported."""
-
-    def __init__(self, account: Account) -> None:
-        self.notes: list[str] = []
-        self._exact = {key[:3] for key in account.books}
-        self._of_market: dict[str, set[tuple[str | None, str | None, str]]] = {}
-        for key in self._exact:
-            self._of_market.setdefault(market(key[2]), set()).add(key)
-        self._told: set[tuple[str | None, ...]] = set()
-
-    def place(self, entry: FillEntry) -> None:
-        """Give an entry the venue, account and spelling that the ledger has, where only one can be meant."""
-        said = (entry.account, entry.venue, entry.symbol)
-        if said in self._exact:
-            return
-        fitting = [
-            key for key in self._of_market.get(market(entry.symbol), ())
-            if entry.account in (None, key[0]) and entry.venue in (None, key[1])
-        ]  # fmt: skip
-        if len(fitting) == 1:
-            entry.account, entry.venue, entry.symbol = fitting[0]
-        if fitting and said not in self._told:
-            self._told.add(said)
-            places = "; ".join(sorted(map(_named, fitting)))
-            self.notes.append(
-                f"{_named(said)} is taken for {places}, which the ledger has already" if len(fitting) == 1
-                else f"{_named(said)} is new; the ledger has {places}: say which with --venue, --account or --symbol"
-            )  # fmt: skip
-
-
-def _named(key: tuple[str | None, str | None, str]) -> str:
-    account, venue, symbol = key
-    return f"{symbol}{f' at {venue}' if venue else ''}{f', account {account}' if account else ''}"
+        places.place(entry)
+        yield _Row(row.line, entry, row.extra_fees)
 
 
 def _id_of(entry: FillEntry, seen: Counter[bytes]) -> str:
@@ -219,7 +204,7 @@ def _is_coarser(booking: Booking) -> bool:
     if set(differs) != {"ts"}:
         return False
     old, new = map(str, differs["ts"])
-    return (new.endswith(".000000Z") and old[:19] == new[:19]) or (new.endswith("000Z") and old[:23] == new[:23])
+    return is_as_told(new, old)
 
 
 def _note(report: ImportReport, line: int, what: str, reason: str) -> None:

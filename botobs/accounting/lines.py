@@ -23,6 +23,7 @@ __all__ = [
     "identity_of",
     "is_meant",
     "known_as",
+    "position_known_as",
     "some",
     "terms_of",
 ]
@@ -53,8 +54,7 @@ def known_as(line: Mapping[str, Any], kind: str) -> tuple[bytes, int] | None:
     """Key and checksum of a funding payment or of a position taken over; `None`: nothing tells it from others."""
     get = line.get
     if kind == "position":
-        key = FillIndex.key("position", get("venue"), get("account"), line["symbol"], get("position_side"))
-        return key, zlib.crc32(f"{_number(line['qty'])} {_number(line['avg_px'])}".encode())
+        return position_known_as(line)
     if get("funding_id") is None and "timed" not in line:
         return None
     name = line["ts"] if get("funding_id") is None else f"id {line['funding_id']}"
@@ -62,7 +62,14 @@ def known_as(line: Mapping[str, Any], kind: str) -> tuple[bytes, int] | None:
     return key, zlib.crc32(_number(line["amount"]).encode())
 
 
-def fill_line(entry: FillEntry, head: Mapping[str, Any]) -> dict[str, Any]:
+def position_known_as(line: Mapping[str, Any]) -> tuple[bytes, int]:
+    """Key and checksum of a position taken over."""
+    get = line.get
+    key = FillIndex.key("position", get("venue"), get("account"), line["symbol"], get("position_side"))
+    return key, zlib.crc32(f"{_number(line['qty'])} {_number(line['avg_px'])}".encode())
+
+
+def fill_line(entry: FillEntry, head: Mapping[str, Any]) -> dict[str, Any]:  # noqa: C901 - one straight path
     """The fill as the ledger keeps it, without what the books have to say."""
     line: dict[str, Any] = {
         "type": "fill", "ts": entry.ts, "received": entry.received, **head, "symbol": entry.symbol, "side": entry.side,
@@ -97,6 +104,7 @@ def fill_line(entry: FillEntry, head: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def some(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` without those that say nothing."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -129,6 +137,7 @@ def is_meant(line: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
 
 
 def terms_of(instrument: Instrument) -> dict[str, Any]:
+    """How a symbol settles, as a line has it."""
     return some({
         "multiplier": text(instrument.multiplier), "inverse": instrument.inverse or None, "base": instrument.base,
         "quote": instrument.quote, "dust": text(instrument.dust) if instrument.dust else None,

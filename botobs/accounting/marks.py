@@ -94,8 +94,8 @@ class Marks:
         pair = self._pair_of.get(symbol, _UNKNOWN)
         if pair is _UNKNOWN:
             instrument = self._instruments.get(venue, symbol)
-            known = instrument.base and instrument.quote
-            pair = self._pair_of[symbol] = self._pair(instrument.base, instrument.quote) if known else None
+            base, quote = instrument.base, instrument.quote
+            pair = self._pair_of[symbol] = self._pair(base, quote) if base and quote else None
         if pair is not None:
             self._pairs[pair] = symbol
         return True

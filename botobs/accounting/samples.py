@@ -69,7 +69,7 @@ class Samples:
             return next(sample for sample in reversed(list(self._recent)) if sample.ts_ns <= ts_ns)
         until = ts_ns + 1
         for back in _BACK_NS:
-            found = None
+            found: Sample | None = None
             for found in self._stored(max(ts_ns - back, 0), until):  # noqa: B007 - the last one is wanted
                 pass
             if found is not None:
@@ -78,12 +78,13 @@ class Samples:
 
     def relive(self, account: Account) -> int:
         """Give an account the curve that was written down, and the last marks; the ledger's line they go up to."""
-        last = None
+        last: Sample | None = None
 
         def seen() -> Iterator[Sample]:
             nonlocal last
-            for last in self.since(-1):  # noqa: B007 - the last one is wanted
-                yield last
+            for sample in self.since(-1):
+                last = sample
+                yield sample
 
         curve = lived(seen(), account.terms.starting_equity, account)
         if last is None:

@@ -26,10 +26,10 @@ class Totals:
         gross_pnl: What was closed, before costs.
         fees: Paid is positive, a rebate negative.
         funding: Received is positive.
-        realized_pnl: `gross_pnl − fees + funding`.
+        realized_pnl: `gross_pnl - fees + funding`.
         unrealized_pnl: What the open positions are worth beyond their cost; in a window, its change.
         total_pnl: `realized_pnl + unrealized_pnl`.
-        cash_flow: Σ quote_delta − fees.
+        cash_flow: Σ quote_delta - fees.
         inventory: Signed quantity by symbol, now.
         equity: `starting_equity + transfers + total_pnl`, now.
         transfers: Money that was moved in, less what was moved out; no profit.
@@ -122,7 +122,9 @@ class Flows:
 
     def less(self, earlier: Flows) -> Flows:
         """What came since `earlier`."""
-        return Flows(*(getattr(self, key) - getattr(earlier, key) for key in _MONEY), fills=self.fills - earlier.fills)
+        less = Flows(*(getattr(self, key) - getattr(earlier, key) for key in _MONEY))
+        less.fills = self.fills - earlier.fills
+        return less
 
     def plus(self, other: Flows, rate: Decimal) -> None:
         """Add `other`, converted."""

@@ -63,6 +63,8 @@ def books_at(account: Account, ts: str, upto: int, voided: Container[int]) -> di
     """
     at, seq, known = account.snapshots.before(ts, upto)
     books = {key: book for key, book in known.items() if book is not None}
+    now = account.instruments.get
+    books = {key: book for key, book in books.items() if book.instrument == now(key[1], key[2])}  # of the same terms
     doubtful = known.keys() - books.keys()  # and those in whose past something happened that it did not know
     for _, raw in account.ledger.lines(seq + 1, upto):
         try:

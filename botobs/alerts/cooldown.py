@@ -90,7 +90,15 @@ class Cooldowns:
 
     def state(self) -> dict[str, Any]:
         """What JSON needs for the next run."""
-        return {key: attrs.asdict(said, filter=_kept) for key, said in self._said.items()}
+        # by hand: thousands of keys, and the bot waits for the interpreter meanwhile
+        return {
+            key: {
+                "rank": said.rank, "title": said.title, "alert_id": said.alert_id, "sent_ns": said.sent_ns,
+                "began_ns": said.began_ns, "held": said.held, "held_since_ns": said.held_since_ns, "open": said.open,
+                "thread": said.thread,
+            }
+            for key, said in self._said.items()
+        }  # fmt: skip
 
     def restore(self, state: Any, *, now_ns: int, perf_ns: int) -> None:
         """Take over what an earlier run said. Damaged entries are left out: then a person hears of it once more."""
@@ -119,10 +127,6 @@ class Cooldowns:
                 del self._said[key]
         for key in list(self._said)[: max(len(self._said) - _MOST_KEYS, 0)]:
             del self._said[key]
-
-
-def _kept(attribute: attrs.Attribute[Any], _: Any) -> bool:
-    return attribute.name != "sent_perf_ns"
 
 
 def _restored(entry: Mapping[str, Any]) -> Said | None:

@@ -257,7 +257,7 @@ class Desk:
         self._saved_at = at
         self._urgent = False
         try:
-            self._saved.write(self._cooldowns.state(), list(self._kept.values()))
+            self._saved.write(self._cooldowns.state, self._kept.values())
         except Exception as error:  # the disk is full: the next attempt comes
             self._failed("alerts.state", error)
         else:

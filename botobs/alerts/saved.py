@@ -12,6 +12,7 @@ from botobs.alerts.alert import Alert
 from botobs.datadir import atomic_write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 __all__ = ["Kept", "Saved"]
@@ -71,7 +72,7 @@ class Saved:
         kept = [one for entry in entries if (one := _restored(entry)) is not None]
         return found.get("keys"), [one for one in kept if _fresh(one, now_ns)], None
 
-    def write(self, keys: Any, kept: list[Kept]) -> None:
+    def write(self, keys: Callable[[], Any], kept: Iterable[Kept]) -> None:
         """Keep it.
 
         Raises:
@@ -82,7 +83,7 @@ class Saved:
         entries = [
             {"runs": one.runs, "answers": one.answers, "thread": one.thread, "alert": one.alert.state()} for one in kept
         ]
-        atomic_write(self._path, orjson.dumps({"v": 1, "keys": keys, "pending": entries}))
+        atomic_write(self._path, orjson.dumps({"v": 1, "keys": keys(), "pending": entries}))
 
 
 def _fresh(kept: Kept, now_ns: int) -> bool:

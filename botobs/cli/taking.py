@@ -132,4 +132,5 @@ class _Progress:
     def say(self, what: str) -> None:
         """What comes now, for as long as it takes."""
         if self._bar is not None:
-            self._bar.update(self._task, description=what, total=None)
+            self._bar.remove_task(self._task)  # a task with an end cannot become one without
+            self._task = self._bar.add_task(what, total=None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from botobs.accounting.entries import Refused, moment, name, price_or_none, read_fill
+from botobs.accounting.entries import Refused, moment, name, price_or_none, read_fill, shown
 from botobs.accounting.numbers import ZERO, exact, number, text
 from botobs.events import (
     FillBooked,
@@ -277,6 +277,7 @@ class Desk:
             return self._refused("void", booking.reason or "", {"fill_id": fill_id, **said}, order_id)
         durable = self.account.ledger.settle(booking.ticket)
         self.counts["void"] += 1
+        self._moved()
         return FillReport(
             booked=True, durable=durable, fill_id=found, order_id=line.get("order_id"),
             reason="its fill has not come yet; it is waited for" if booking.waiting else None,
@@ -370,7 +371,7 @@ class Desk:
         try:
             named, size, price = _symbol(symbol), _number("qty", qty), price_or_none(avg_px)
             if price is None:
-                raise Refused(f"avg_px is not a positive number: {avg_px!r:.60}")  # noqa: TRY301 - one place for all
+                raise Refused(f"avg_px is not a positive number: {shown(avg_px)}")  # noqa: TRY301 - one place for all
             ts = None if said.get("ts") is None else moment("ts", said["ts"])
         except Refused as refused:
             return self._refused(
@@ -390,6 +391,7 @@ class Desk:
                 return FillReport(duplicate=True, durable=True)
             return self._refused("position", booking.reason or "", {"symbol": symbol, "qty": qty, **said}, None)
         durable = self.account.ledger.settle(booking.ticket)
+        self._moved()
         return FillReport(booked=True, durable=durable, position=size)
 
     def transfer(self, amount: Any, said: dict[str, Any]) -> FillReport:
@@ -405,6 +407,7 @@ class Desk:
             return self._refused("transfer", booking.reason or "", {"amount": amount, **said}, None)
         durable = self.account.ledger.settle(booking.ticket)
         self._publish(TransferBooked(ts_ns=self._wall(), amount=value, currency=currency))
+        self._moved()
         return FillReport(booked=True, durable=durable)
 
     # -- what cannot be booked ---------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any
 
-from botobs.accounting.entries import moment, name
+from botobs.accounting.entries import moment, name, shown
 from botobs.accounting.numbers import divide, number
 from botobs.money.tail import Work
 
@@ -59,7 +59,7 @@ class Prices:
         self._faults = faults
         self._wall = wall
         self._told: dict[tuple[str | None, str], str] = {}  # when the exchange said the newest mark was
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may report a price in the middle of another
         self.odd = 0
 
     def tick(self, symbol: Any, price: Any, bid: Any, ask: Any, venue: Any) -> None:
@@ -90,7 +90,7 @@ class Prices:
         named, where = name(symbol), None if venue is None else name(venue)
         found = _price(price, bid, ask)
         if named is None or found is None:
-            self._unusable(f"mark of {symbol!r:.60}: no price")
+            self._unusable(f"mark of {shown(symbol)}: no price")
             return
         when = None if ts is None else self._time(ts)
         if when is not None and not self._newer(where, named, when):
@@ -110,9 +110,9 @@ class Prices:
         named = name(symbol)
         values = [_price(value, None, None) for value in (open_, high, low, close)]
         if named is None or None in values or not (values[2] <= values[1]):  # type: ignore[operator]
-            self._unusable(f"bar of {symbol!r:.60}: not four prices")
+            self._unusable(f"bar of {shown(symbol)}: not four prices")
             return
-        when = None if ts is None else moment("ts", ts)
+        when = None if ts is None else self._time(ts)
         self._tail.put(Work(self._barred, ((named, *values, volume, when), self._wall())))
         self.mark(named, close, None, None, None, ts)
 
@@ -139,6 +139,10 @@ class Prices:
             if key in self._told or len(self._told) < _MOST_TIMES:
                 self._told[key] = when
         return True
+
+    def abandon(self) -> None:
+        """In a forked child: another thread may have held the lock."""
+        self._lock = threading.RLock()
 
     def _unusable(self, message: str) -> None:
         self.odd += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botobs.accounting.account import Account, Terms
 from botobs.accounting.checkpoint import Checkpoint, restore
-from botobs.accounting.entries import name
+from botobs.accounting.entries import name, shown
 from botobs.accounting.exchange.fees import FeeTable
 from botobs.accounting.instruments import guess
 from botobs.accounting.ledger import Ledger
@@ -194,7 +194,7 @@ class Money:
         now = self._clock.time_ns()
         order, problems = self.orders.sent(order_id, px, now_ns=now)
         for problem in problems:
-            self._faults.say("sent", problem.partition(":")[0], f"sent {order_id!r:.60}: {problem}")
+            self._faults.say("sent", problem.partition(":")[0], f"sent {shown(order_id)}: {problem}")
         if order is not None:
             self._publish(
                 OrderSent(
@@ -208,7 +208,7 @@ class Money:
         now = self._clock.time_ns()
         order = self.orders.cancel(order_id, reason, now_ns=now)
         if order is None:
-            self._faults.say("cancel", "unknown", f"cancel: order {order_id!r:.60} is not known")
+            self._faults.say("cancel", "unknown", f"cancel: order {shown(order_id)} is not known")
             return
         self._publish(
             OrderCancelled(
@@ -228,22 +228,23 @@ class Money:
             self.orders.refused(order, event.attempt, event.max_retries, now)
         self.slippage.rejected(order, now_ns=now)
         for problem in problems:
-            self._faults.say("reject", problem.partition(":")[0], f"reject {order_id!r:.60}: {problem}")
+            self._faults.say("reject", problem.partition(":")[0], f"reject {shown(order_id)}: {problem}")
         self._publish(event)
 
     # -- what else the verbs need ------------------------------------------------------------------------------------
 
     def instrument(self, symbol: Any, *, venue: Any, **told: Any) -> None:
         """How a symbol settles."""
-        named = name(symbol)
-        multiplier, dust = number(told["multiplier"]), number(told["dust"])
+        named, multiplier, dust, inverse = name(symbol), Decimal(0), Decimal(0), False
+        with contextlib.suppress(Exception):  # it is said below
+            dust, inverse, multiplier = number(told["dust"]), bool(told["inverse"]), number(told["multiplier"])
         if named is None or multiplier <= 0 or dust < 0:
             self._faults.say(
-                "instrument", "wrong", f"instrument {symbol!r:.60}: a symbol, a multiplier above 0, a dust"
+                "instrument", "wrong", f"instrument {shown(symbol)}: a symbol, a multiplier above 0, a dust"
             )
             return
         found = guess(
-            named, multiplier=Decimal(1) if multiplier == 1 else multiplier, inverse=bool(told["inverse"]),
+            named, multiplier=Decimal(1) if multiplier == 1 else multiplier, inverse=inverse,
             base=name(told["base"]), quote=name(told["quote"]), dust=dust,
         )  # fmt: skip
         problem = self.account.tell(found, None if venue is None else name(venue))
@@ -265,7 +266,12 @@ class Money:
         with self._making:
             if self._waiters is None:
                 self._waiters = ThreadPoolExecutor(1, thread_name_prefix="botobs-afill")
-            return self._waiters.submit(self.desk.filled, work)
+            try:
+                return self._waiters.submit(self.desk.filled, work)
+            except RuntimeError:  # the interpreter is ending: it is booked, and can be finished here
+                done: Future[FillReport] = Future()
+                done.set_result(self.desk.filled(work))
+                return done
 
     def totals(self, window: Any = "all", *, kinds: Collection[str] | None = None) -> Totals:
         """What a window came to."""
@@ -391,7 +397,9 @@ class Money:
     def abandon(self) -> None:
         """In a forked child: forget everything."""
         self.ledger.abandon()
+        self.account.lock, self.account.busy = self.ledger.lock, False
         self.tail.abandon()
+        self.prices.abandon()
         self.trades.abandon()
         self.orders.abandon()
         self.rejections.abandon()

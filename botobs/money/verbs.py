@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from botobs.money.report import FillReport
@@ -410,7 +411,7 @@ class MoneyVerbs:
 
 def _is_naive(ts: Any) -> bool:
     """Whether it is a datetime without a timezone."""
-    return hasattr(ts, "tzinfo") and ts.tzinfo is None
+    return issubclass(type(ts), dt.datetime) and ts.tzinfo is None
 
 
 _OVER = FillReport(reason="botobs is not running")

@@ -9,7 +9,7 @@ import inspect
 import sys
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import attrs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from botobs.faults import Faults
 
-__all__ = ["Caller", "Called", "Flattening", "flattening", "name_of", "promptly"]
+__all__ = ["Called", "Caller", "Flattening", "flattening", "is_async", "name_of", "promptly"]
 
 _running_loop = asyncio._get_running_loop  # noqa: SLF001  # None, where the public one raises: half a microsecond
 _LOOP_LATE_S: Final = 0.05
@@ -33,11 +33,11 @@ class Flattening:
 
     Attributes:
         switch: Whose callback.
-        seq: The trip; a reset or a later trip ends it.
+        epoch: The trip; a reset or a later trip ends it.
     """
 
     switch: object
-    seq: int
+    epoch: int
 
 
 flattening: ContextVar[Flattening | None] = ContextVar("botobs_flattening", default=None)
@@ -123,7 +123,7 @@ class Caller:
             took_ms = round((time.perf_counter() - begun) * 1e3, 3)
             return Called(name, outcome, took_ms, None if error is None else _text(error)), error
 
-        if _is_async(fn):
+        if is_async(fn):
             return self._wait(lambda: fn(*args), limit_s, name, ended)
         if not self._threaded:
             try:
@@ -196,7 +196,8 @@ def _forget(task: asyncio.Future[Any]) -> None:
         task.exception()  # asked for, so that asyncio need not complain
 
 
-def _is_async(fn: Any) -> bool:
+def is_async(fn: Any) -> bool:
+    """Whether calling `fn` gives something to await."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     if inspect.isroutine(fn) or inspect.isclass(fn):
@@ -224,17 +225,17 @@ class promptly:  # noqa: N801  # read as the adverb it is: `with promptly():`
 
     __slots__ = ("_before", "_within")
 
-    def __enter__(self) -> promptly:
+    def __enter__(self) -> Self:
         self._before = sys.getswitchinterval()
-        self._within = self._before > _PROMPT_S
-        if self._within:
+        self._within = 0.0
+        if self._before > _PROMPT_S:
             sys.setswitchinterval(_PROMPT_S)
             self._within = sys.getswitchinterval()
         return self
 
     def done(self) -> None:
         """As it was, unless somebody else has set it since."""
-        within, self._within = self._within, False
+        within, self._within = self._within, 0.0
         if within and sys.getswitchinterval() == within:
             sys.setswitchinterval(self._before)
 

@@ -15,6 +15,7 @@ import attrs
 from botobs.safety.slots import Found, SlotFile, TooLong
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["ACTIVE", "FILE", "HALTED", "LEVELS", "REDUCE_ONLY", "SLOT", "STATES", "Latch", "Standing"]
@@ -29,7 +30,7 @@ SLOT: Final = 1024
 _REASON = 300
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Standing:
     """Where the switch stands.
 
@@ -62,8 +63,11 @@ class Standing:
 
     def record(self) -> dict[str, Any]:
         """As it is written."""
-        said = attrs.asdict(self, recurse=False, filter=lambda _field, value: value is not None)
-        return {"v": 1, **said, "reason": self.reason[:_REASON]}
+        said = {
+            "v": 1, "seq": self.seq, "state": self.state, "reason": self.reason[:_REASON], "since": self.since,
+            "trigger": self.trigger, "inputs": self.inputs, "by": self.by, "over": self.over, "damage": self.damage,
+        }  # fmt: skip
+        return {key: value for key, value in said.items() if value is not None}
 
     @classmethod
     def of(cls, found: Found, *, now: str) -> Standing:
@@ -88,12 +92,13 @@ def _sound(record: dict[str, Any]) -> bool:
     return texts and record["state"] in LEVELS and (inputs is None or isinstance(inputs, dict))
 
 
-def fitting(standing: Standing) -> list[dict[str, Any]]:
+def fitting(standing: Standing) -> Iterator[dict[str, Any]]:
     """What to write, from the whole to the least: the first that fits is it."""
     whole = standing.record()
+    yield whole
     bare = {key: value for key, value in whole.items() if key != "inputs"}
-    short = {key: str(value)[:40] if isinstance(value, str) else value for key, value in bare.items()}
-    return [whole, bare, short]
+    yield bare
+    yield {key: str(value)[:40] if isinstance(value, str) else value for key, value in bare.items()}
 
 
 class Latch:

@@ -10,6 +10,7 @@ import attrs
 
 from botobs.accounting.numbers import ZERO, number
 from botobs.safety.judging import Act, judge
+from botobs.safety.latch import LEVELS
 from botobs.safety.triggers import (
     ConsecutiveLosses,
     EquityBelow,
@@ -23,19 +24,22 @@ from botobs.safety.triggers import (
     Verdict,
     When,
 )
-from botobs.safety.triggers.equity import OfEquity
+from botobs.safety.triggers.equity import DailyLoss, FromPeak, OfEquity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from botobs.faults import Faults
+    from botobs.safety.latch import Standing
     from botobs.safety.memory import Memory
     from botobs.safety.pace import Pace
     from botobs.timebox import Outcome
 
-__all__ = ["Limits", "defaults"]
+__all__ = ["Limits", "decimal_of", "defaults"]
 
+_ENDLESS = Decimal("Infinity")
 _SYNC_EVERY = 10  # chores
+_SEQ = "switch"  # under which change of the switch it was written
 
 
 def defaults(equity_floor: Decimal | float | str | None) -> list[Trigger]:
@@ -58,7 +62,7 @@ class Limits:
         pace: Tells them the time.
         memory: Where peaks and counts are kept.
         faults: Where a trigger that fails is counted.
-        level: Asked for the switch's state.
+        standing: Asked where the switch stands.
 
     Attributes:
         lock: Held over each observation, never while anybody's function runs.
@@ -72,13 +76,13 @@ class Limits:
         pace: Pace,
         memory: Memory,
         faults: Faults,
-        level: Callable[[], int],
+        standing: Callable[[], Standing],
     ) -> None:
         self.lock = threading.RLock()
         self.triggers = [attrs.evolve(trigger) for trigger in triggers]
         for trigger in self.triggers:
             trigger.begin(pace)
-        self._level = level
+        self._standing = standing
         self._memory = memory
         self._faults = faults
         self._pace = pace
@@ -95,16 +99,34 @@ class Limits:
         self._equity: Decimal | None = None
         self._peak: Decimal | None = None
         self._moved: Decimal = ZERO
+        self._calm, self._top = _ENDLESS, -_ENDLESS
+        self._since = 0
+        self._until: int | None = None
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
+    def quiet(self, value: Any, moved: Any) -> bool:
+        """Take notice of an equity that no limit minds; false: `equity` has to look.
+
+        Nearly all are such, so this is a few comparisons, and no lock.
+        """
+        if (
+            value.__class__ is Decimal
+            and self._calm <= value <= self._top
+            and (moved is self._moved or moved == self._moved)
+            and (self._until is None or self._since <= self._pace.wall() < self._until)
+        ):
+            self._equity = value
+            return True
+        return False
+
     def equity(self, value: Any, peak: Any, moved: Any) -> list[Act]:
         """Equity was observed; what is no number is unknown."""
-        known = _decimal(value)
-        top = _decimal(peak)
-        shift = _decimal(moved)
+        known, top, shift = decimal_of(value), decimal_of(peak), decimal_of(moved)
         acts: list[Act] = []
         with self.lock:
+            self._calm = _ENDLESS  # until all have looked, all have to
+            self._catch_up()
             if known is not None:
                 self._equity = known
                 if top is not None:
@@ -117,10 +139,28 @@ class Limits:
                 except Exception as error:
                     verdict = self._failed(error)
                 if verdict or trigger.restless:
-                    acts += judge(trigger, verdict, self._level())
-                if trigger.pressing:
-                    self._save()
+                    acts += judge(trigger, verdict, self._standing().level)
+            self._press(self._of_equity, acts)
+            self._widen()
         return acts
+
+    def _catch_up(self) -> None:
+        """What was taken notice of quietly, the triggers have to know now."""
+        for trigger in self._of_equity:
+            if trigger.value is not None and self._equity is not None:
+                trigger.value = self._equity
+
+    def _widen(self) -> None:
+        """Between which figures, and until when, nothing can happen."""
+        triggers = self._of_equity
+        if any(trigger.restless or trigger.value is None or trigger.stale_after is not None for trigger in triggers):
+            return
+        tops = [trigger.top for trigger in triggers if isinstance(trigger, FromPeak) and trigger.top is not None]
+        days = [trigger for trigger in triggers if isinstance(trigger, DailyLoss)]
+        self._top = min(tops, default=_ENDLESS)
+        if days:
+            self._since, self._until = self._pace.bounds(days[0].day)
+        self._calm = max((trigger.calm_at for trigger in triggers), default=-_ENDLESS)
 
     def observe(self, triggers: list[Any], *args: Any, **named: Any) -> list[Act]:
         """Something else happened."""
@@ -132,9 +172,8 @@ class Limits:
                 except Exception as error:
                     verdict = self._failed(error)
                 if verdict is not None and (verdict or trigger.restless):
-                    acts += judge(trigger, verdict, self._level())
-                if trigger.pressing:
-                    self._save()
+                    acts += judge(trigger, verdict, self._standing().level)
+            self._press(triggers, acts)
         return acts
 
     def ask(self, call: Callable[..., Outcome[Any]], *, hung_too: bool) -> list[Act]:
@@ -142,9 +181,7 @@ class Limits:
         if not self.whens:
             return []
         with self.lock:
-            self.facts = attrs.evolve(
-                self.facts, equity=self._equity, peak=self._peak, transferred=self._moved
-            )
+            self.facts = attrs.evolve(self.facts, equity=self._equity, peak=self._peak, transferred=self._moved)
         acts: list[Act] = []
         for trigger in self.whens:
             if not trigger.hung or hung_too:
@@ -163,14 +200,16 @@ class Limits:
     def passing(self) -> list[Act]:
         """Time has passed."""
         acts: list[Act] = []
+        self._pace.now()  # a clock that is corrected little by little is believed
         with self.lock:
+            self._catch_up()
             for trigger in self.triggers:
                 try:
                     verdict = trigger.passing()
                 except Exception as error:
                     verdict = self._failed(error)
                 if verdict is not None:
-                    acts += judge(trigger, verdict, self._level())
+                    acts += judge(trigger, verdict, self._standing().level)
             self._turn += 1
             if any(trigger.stirred or trigger.pressing for trigger in self.triggers) or self._equity_moved():
                 self._save()
@@ -183,34 +222,41 @@ class Limits:
     def load(self) -> list[Act]:
         """Go on where the last run ended. What cannot be read is unknown, and each trigger has a policy for that."""
         acts: list[Act] = []
+        standing = self._standing()
         with self.lock:
             kept, damage = self._memory.load()
             for key, trigger in self._keyed():
                 try:
                     if key in kept:
                         trigger.restore(kept[key])
-                        if trigger.told and not self._level():
-                            trigger.told = False  # it was reset while the bot was down
-                            trigger.settle()
                     elif damage is not None:
-                        acts += judge(trigger, Verdict.UNKNOWN, self._level())
+                        acts += judge(trigger, Verdict.UNKNOWN, standing.level)
                 except Exception as error:
-                    acts += judge(trigger, self._failed(error), self._level())
+                    acts += judge(trigger, self._failed(error), standing.level)
+            if not standing.level and standing.by is not None and kept.get(_SEQ) != standing.seq:
+                self.rearm()  # it was reset while the bot was down
+            for trigger in self.triggers:
+                if trigger.told and LEVELS[trigger.target] > standing.level:  # killed between decision and latch
+                    acts.append(Act("trip", trigger, trigger.inputs()))
             self._save()
         return acts
 
     def rearm(self) -> None:
         """The switch was reset."""
         with self.lock:
+            self._catch_up()
+            self._calm = _ENDLESS
             for trigger in self.triggers:
                 trigger.rearm()
             self._save()
 
-    def save(self) -> None:
+    def save(self, *, sync: bool = False) -> None:
         """Remember everything now."""
         with self.lock:
+            self._catch_up()
             self._save()
-        self._memory.sync()
+        if sync:
+            self._memory.sync()
 
     def abandon(self) -> None:
         """In a forked child: the lock may be held by a thread that does not exist here."""
@@ -224,12 +270,17 @@ class Limits:
             found.append((trigger.key if turn == 1 else f"{trigger.key}#{turn}", trigger))
         return found
 
+    def _press(self, triggers: Iterable[Trigger], acts: list[Act]) -> None:
+        """Remember what must not be lost; but before a trip nothing comes, it is remembered right after."""
+        if any(trigger.pressing for trigger in triggers) and not any(act.what == "trip" for act in acts):
+            self._save()
+
     def _equity_moved(self) -> bool:
         """The last equity of a day is where the next one begins."""
         return any(trigger.value is not trigger.saved for trigger in self._of_equity)
 
     def _save(self) -> None:
-        states = {}
+        states: dict[str, Any] = {_SEQ: self._standing().seq}
         for key, trigger in self._keyed():
             states[key] = trigger.state()
             trigger.pressing = trigger.stirred = False
@@ -246,7 +297,7 @@ class Limits:
         return Verdict.UNKNOWN
 
 
-def _decimal(value: Any) -> Decimal | None:
+def decimal_of(value: Any) -> Decimal | None:
     """`value` as a finite number; `None` for what is none."""
     if type(value) is Decimal:
         return value if value.is_finite() else None

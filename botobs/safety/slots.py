@@ -187,7 +187,7 @@ class SlotFile:
     def changed(self) -> bool:
         """Whether the file is another than the one written last, or says something else."""
         try:
-            if self._fd == -1 or os.stat(self.path).st_ino != os.fstat(self._fd).st_ino:
+            if self._fd == -1 or self.path.stat().st_ino != os.fstat(self._fd).st_ino:
                 return True
             return os.pread(self._fd, len(self.image) + 1, 0) != self.image
         except OSError:

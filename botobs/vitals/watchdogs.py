@@ -34,6 +34,7 @@ __all__ = ["Feed", "Watchdogs"]
 
 _S = 1_000_000_000
 _MOST_FEEDS = 256
+_STANDSTILL_NS = 10 * _S  # looks are a second apart
 _BACKOFF_S = 5.0
 _LONGEST_BACKOFF_S = 300.0
 _ATTEMPT_S = 30.0
@@ -94,6 +95,7 @@ class Watchdogs:
 
     Attributes:
         silence: Whether the bot still decides.
+        stalled: The look before this one was so long ago that the whole process stood still: ages say nothing as yet.
     """
 
     def __init__(
@@ -116,6 +118,8 @@ class Watchdogs:
         self._feeds: dict[str, Feed] = {}
         self._lock = threading.RLock()  # re-entrant: a signal handler may run verbs while its own thread is in here
         self.silence = SilenceWatch(clock, publish)
+        self.stalled = False
+        self._looked: int | None = None
 
     # -- verbs -------------------------------------------------------------------------------------------------------
 
@@ -184,17 +188,27 @@ class Watchdogs:
     # -- looking -----------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Look at all feeds and at the bot; about once a second, on any one thread."""
+        """Look at all feeds and at the bot; about once a second, on any one thread.
+
+        After a standstill of the whole process (a stopped one, a paused machine) the first look judges nothing: what
+        came meanwhile has not been taken in, and nothing is stale that is alive by the next look.
+        """
+        now, before = self._now(), self._looked
+        self._looked = now
+        self.stalled = before is not None and now - before > _STANDSTILL_NS and not self.stalled
+        if self.stalled:
+            return
         events: list[Event] = []
         due: list[Feed] = []
         with self._lock:
-            now = self._now()
             for feed in list(self._feeds.values()):
                 self._look(feed, now, events, due)
-        for event in events:
-            self._publish(event)
-        for feed in due:
-            self._try(feed)
+        try:
+            for event in events:
+                self._publish(event)
+        finally:  # in strict mode a subscriber's error comes through
+            for feed in due:
+                self._try(feed)
         turns = self._feeds.get("tick")
         if turns is None or not turns.declared:  # else the bot has said itself what is too long
             self.silence.tick()

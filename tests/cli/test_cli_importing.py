@@ -493,3 +493,65 @@ def test_records_that_are_none(capsys):
     ):
         assert ask(capsys, *words)[0] == 0, words
     assert ask_json(capsys, "performance")[1]["trades"] == 5
+
+
+# --- the same fill under other names
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"order_id": ""},  # a file without orders' ids
+        {"order_id": "exchange"},  # the bot calls its orders otherwise
+        {"order_id": "", "fill_id": ""},  # a file without any ids
+    ],
+)
+@pytest.mark.parametrize("lived", [{}, {"order_id": None}, {"fill_id": None}])
+def test_a_fill_told_otherwise_is_booked_once(told, lived, capsys):
+    if "fill_id" in lived and told == {"order_id": "exchange"}:
+        told = {**told, "fill_id": "f"}
+    said = [{**one, "ts": one["ts"] + 17} for one in fills()]
+    trade(said=[{**one, **lived} for one in said])
+    rows = [{**one, **{name: text and f"{text}{at}" for name, text in told.items()}} for at, one in enumerate(said)]
+    if told == {"order_id": "exchange"}:
+        rows = [{**row, "fill_id": one["fill_id"]} for row, one in zip(rows, said, strict=True)]
+    write_csv("h.csv", [*rows, {**fills(13)[12], "fill_id": "new", "order_id": "new"}])
+    before = sums()
+    for new in (1, 0):
+        status, found = ask_json(capsys, "import-csv", "h.csv")
+        assert (status, found["new"], found["duplicates"]) == (0, new, 13 - new)
+    assert sums()["fills"] == before["fills"] + 1
+
+
+def test_a_fill_with_an_id_of_its_own_is_another(capsys):
+    one = fills(1)[0]
+    trade(said=[one])
+    write_csv("h.csv", [one, {**one, "fill_id": "other"}, {**one, "fill_id": "third", "order_id": ""}])
+    assert ask_json(capsys, "import-csv", "h.csv")[1]["new"] == 2
+
+
+def test_ids_that_are_unique_in_their_order_only(capsys):
+    """Every order's fills are numbered from 1: with the orders' ids they are told apart."""
+    said = [{**one, "fill_id": "1"} for one in fills()]
+    trade(said=said[:6])
+    write_json("h.json", ccxt(said))
+    found = ask_json(capsys, "import-json", "h.json")[1]
+    assert (found["new"], found["duplicates"]) == (6, 6)
+
+
+def test_rows_without_ids_meet_one_line_each(capsys):
+    one = {**fills(1)[0]}
+    trade(said=[one])
+    row = {**one, "fill_id": "", "order_id": ""}
+    write_csv("h.csv", [row, row, row])
+    for new in (2, 0):
+        found = ask_json(capsys, "import-csv", "h.csv")[1]
+        assert (found["new"], found["duplicates"]) == (new, 3 - new)
+
+
+def test_other_content_under_the_same_id_is_a_conflict_without_an_order_too(capsys):
+    one = fills(1)[0]
+    trade(said=[one])
+    write_csv("h.csv", [{**one, "order_id": "", "price": "77"}])
+    status, found = ask_json(capsys, "import-csv", "h.csv")
+    assert (status, found["new"], found["conflicts"]) == (1, 0, 1)

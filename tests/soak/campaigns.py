@@ -8,6 +8,7 @@ from tests.soak.backtest import replay, same_files
 from tests.soak.crash import crash_rounds
 from tests.soak.forks import busy_forks
 from tests.soak.ledger import ledger_rounds
+from tests.soak.money import money_rounds
 from tests.soak.processes import records
 from tests.soak.properties import properties
 from tests.soak.trouble import (
@@ -45,6 +46,7 @@ CAMPAIGNS = {
     "full disk": (full_disk_rounds, 100, 4),
     "small disk": (small_disk, 1, 1),
     "ledger": (ledger_rounds, 300, 3),
+    "money": (money_rounds, 300, 3),
     "properties": (properties, 15, 0),
     "collector": (collector_rounds, 200, 8),
     "starts": (endless_starts, 500, 10),

@@ -67,7 +67,13 @@ def test_a_record_is_flat_and_names_its_reasons():
     bot.health(equity=Decimal("10000.5"), ws_connected=True)
     bot.health(equity=Decimal("10000.5"), ws_connected=False)
     assert bot.records == [
-        {"reasons": ("heartbeat",), "suppressed": 0, "equity": Decimal("10000.5"), "ws_connected": True, "note": "calm"},
+        {
+            "reasons": ("heartbeat",),
+            "suppressed": 0,
+            "equity": Decimal("10000.5"),
+            "ws_connected": True,
+            "note": "calm",
+        },
         {"reasons": ("toggle:ws_connected",), "suppressed": 1, "equity": Decimal("10000.5"), "ws_connected": False},
     ]
 
@@ -129,7 +135,9 @@ def test_equity_value_is_equity():
     assert bot.said(equity_value=101) == ["equity"]
 
 
-@pytest.mark.parametrize("unknown", [float("nan"), None, "n/a", Decimal("NaN"), Decimal("sNaN"), float("inf"), [], np.nan])
+@pytest.mark.parametrize(
+    "unknown", [float("nan"), None, "n/a", Decimal("NaN"), Decimal("sNaN"), float("inf"), [], np.nan]
+)
 def test_unknown_equity_is_an_observation_each_time_and_a_record_once(unknown):
     bot = Bot(1000)
     bot.health(equity=10_000)
@@ -188,7 +196,9 @@ def test_counters():
 def test_a_level_is_said_on_crossing_only():
     bot = Bot(1000)
     bot.health(calibration_drift=0.01)
-    said = [bot.said(calibration_drift=drift) for drift in (0.05, 0.051, 0.2, 0.06, None, float("nan"), 0.06, 0.04, 0.07)]
+    said = [
+        bot.said(calibration_drift=drift) for drift in (0.05, 0.051, 0.2, 0.06, None, float("nan"), 0.06, 0.04, 0.07)
+    ]
     assert [bool(reasons) for reasons in said] == [False, True, False, False, False, False, False, False, True]
     assert said[1] == ["level:calibration_drift"]
     assert Bot().said(calibration_drift=1) == ["level:calibration_drift"]  # at the first call too
@@ -198,7 +208,9 @@ def test_rules_are_data():
     rules = (*DEFAULT[1:], Rule("level", fields=("lag_s",), limit=2.0), Rule("equity", fields=("nav",), limit=0.5))
     bot = Bot(1000, rules=rules)
     bot.health(nav=100, equity=1)
-    assert bot.said(nav=140, equity=50) == [] and bot.said(lag_s=3) == ["level:lag_s"] and bot.said(nav=220) == ["equity"]
+    assert (
+        bot.said(nav=140, equity=50) == [] and bot.said(lag_s=3) == ["level:lag_s"] and bot.said(nav=220) == ["equity"]
+    )
     bot = Bot(1000, rules=())
     bot.health(equity=1, up=True)
     assert bot.said(equity=2, up=False, x_total=1, calibration_drift=1) == []
@@ -207,7 +219,9 @@ def test_rules_are_data():
     assert bot.said(up=False, ok=False) == ["toggle:up"]
 
 
-equities = st.one_of(st.integers(9_900, 10_100), st.decimals("9950", "10050", places=2), st.sampled_from([None, float("nan")]))
+equities = st.one_of(
+    st.integers(9_900, 10_100), st.decimals("9950", "10050", places=2), st.sampled_from([None, float("nan")])
+)
 call = st.fixed_dictionaries(
     {},
     optional={

@@ -11,13 +11,14 @@ import textwrap
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import freezegun
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botobs.accounting.calendar import Calendar
-from botobs.clock import epoch_ns, rfc3339
+from botobs.clock import SystemClock, epoch_ns, rfc3339
 from botobs.events import to_record
 from botobs.faults import Faults
 from botobs.streams.names import PATHS
@@ -184,6 +185,19 @@ def test_a_backtest_by_its_clock():
     assert len(world.of()) == 59 * 24 and len(world.of("health_snapshot_24h")) == 59
 
 
+def test_a_frozen_clock_that_is_moved():
+    with freezegun.freeze_time("2026-01-02T10:30:00Z") as frozen:
+        events = []
+        snapshots = Snapshots(
+            Calendar(), lambda *_: WHOLE, events.append, clock=SystemClock(), faults=Faults()
+        )  # fmt: skip
+        snapshots.tick()
+        for moment in ("2026-01-02T11:00:00Z", "2026-01-02T13:00:01Z"):
+            frozen.move_to(moment)
+            snapshots.tick()
+        assert [rfc3339(event.ts_ns)[11:16] for event in events] == ["11:00", "12:00", "13:00"]
+
+
 def test_a_leap_of_a_century_is_bounded():
     world = World(None, "2026-01-01T00:30:00Z").tick()
     world.clock.set("2126-01-01T00:30:00Z")
@@ -231,7 +245,8 @@ def test_a_publisher_that_fails_and_a_clock_that_ticks_within(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[]", b"null", b'{"hour": {"done": [[1]], "begun": "x"}}', b'{"hour":{"done":[[9,1]]}}', b"\xff"]
+    "damage",
+    [b"", b"{", b"[]", b"null", b'{"hour": {"done": [[1]], "begun": "x"}}', b'{"hour":{"done":[[9,1]]}}', b"\xff"],
 )
 def test_a_damaged_state_writes_nothing_twice(tmp_path, damage):
     world = World(tmp_path).tick()

@@ -108,6 +108,9 @@ class Ledger(Writer):
         The lines are those at the time of the first step, in all files and in memory, without their ends.
         """
         until = (1 << 63) if until_seq is None else until_seq
+        if self._reader is None:
+            yield from self._remembered(since_seq, until)
+            return
         reader, parts, memory = self._taken()
         last = since_seq - 1
         if reader is not None:
@@ -195,7 +198,7 @@ class Ledger(Writer):
         """The files and the lines in memory at one moment; the live file only if it may hold something of `span`."""
         with self.lock:
             if self._reader is None:
-                return None, [], [(seq, line[:-1]) for seq, line in self._recent]
+                return None, [], list(self._remembered())
             if self._vault is None:
                 return self._reader, self._reader.parts(), []
             file, written = self._vault.file, self._vault.tail[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from binascii import hexlify
 from collections import deque
 from time import monotonic
@@ -19,7 +20,7 @@ from botobs.streams.disk import Disk
 from botobs.streams.encode import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from botobs.clock import Clock
@@ -79,6 +80,7 @@ class Writer:
         self._digest = FIRST
         self._pending: deque[tuple[int, bytes]] = deque()
         self._recent: deque[tuple[int, bytes]] = deque(maxlen=_RECENT)
+        self._packed: list[tuple[int, int, bytes]] = []  # lines before those, of a ledger without files
         self._smooth = False  # nothing stands in the way of the next line
         self._adding = 0  # the line that is being added
         self._after: list[tuple[Ticket, Any]] = []  # lines that a signal handler added meanwhile
@@ -351,8 +353,22 @@ class Writer:
     def _add_in_memory(self, seq: int, body: bytes) -> Ticket:
         line = body + b"}\n"
         self.next_seq = seq + 1
+        if len(self._recent) == _RECENT:  # nothing else has them: late fills and voids have to find them again
+            older = [self._recent.popleft() for _ in range(_RECENT // 2)]
+            packed = zlib.compress(b"".join(kept for _, kept in older), 1)
+            self._packed.append((older[0][0], older[-1][0], packed))
         self._recent.append((seq, line))
         return Ticket(seq, line, written=False)
+
+    def _remembered(self, since: int = 1, until: int = 1 << 63) -> Iterator[tuple[int, bytes]]:
+        """The lines of a ledger that has no files, without their ends."""
+        with self.lock:
+            packed, recent = list(self._packed), list(self._recent)
+        for first, last, data in packed:
+            if first <= until and last >= since:
+                lines = enumerate(zlib.decompress(data).splitlines(), first)
+                yield from ((seq, line) for seq, line in lines if since <= seq <= until)
+        yield from ((seq, line[:-1]) for seq, line in recent if since <= seq <= until)
 
     def _add_after(self, fields: dict[str, Any]) -> Ticket:
         """Beneath a signal handler that came in the middle of `add`: its line follows the one under way."""

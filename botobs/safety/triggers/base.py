@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from botobs.accounting.numbers import number
 from botobs.config.values import period
 from botobs.safety.latch import HALTED, REDUCE_ONLY
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from botobs.safety.pace import Pace
 
-__all__ = ["Trigger", "Verdict", "count_of", "duration", "figure", "money_of", "name_of", "span_of", "text_of"]
+__all__ = ["Trigger", "Verdict", "count", "duration", "figure", "name", "text_of"]
 
 _CALMER = 0.9  # a warning is given again when the figure was this much below where it warns
 
@@ -50,7 +49,12 @@ def _share(value: Any) -> float:
     return float(value)
 
 
-def _count(value: Any) -> int:
+def count(value: Any) -> int:
+    """A whole number from 1.
+
+    Raises:
+        ValueError: It is none.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{value!r} is wrong: it takes a whole number from 1")
     return value
@@ -68,30 +72,15 @@ def duration(value: Any) -> float:
         raise ValueError(f"{value!r} is wrong: it takes a duration such as '30s'") from error
 
 
-def _text(value: Any) -> str:
+def name(value: Any) -> str:
+    """A name.
+
+    Raises:
+        ValueError: It is none.
+    """
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} is wrong: it takes a name")
     return value
-
-
-def count_of(**more: Any) -> Any:
-    """A field that takes a whole number from 1."""
-    return attrs.field(converter=_count, **more)
-
-
-def span_of(**more: Any) -> Any:
-    """A field that takes a duration, in seconds afterwards."""
-    return attrs.field(converter=duration, **more)
-
-
-def money_of(**more: Any) -> Any:
-    """A field that takes an amount."""
-    return attrs.field(converter=number, **more)
-
-
-def name_of(**more: Any) -> Any:
-    """A field that takes a name."""
-    return attrs.field(converter=_text, **more)
 
 
 def figure(value: Any) -> float:
@@ -117,7 +106,7 @@ class Trigger:
     feed: ClassVar[str] = ""
 
     target: str = attrs.field(default=HALTED, kw_only=True, converter=_target)
-    confirm: int = count_of(default=1, kw_only=True)
+    confirm: int = attrs.field(default=1, kw_only=True, converter=count)
     on_unknown: str = attrs.field(default="warn", kw_only=True, converter=_policy)
     warn_at: float = attrs.field(default=0.8, kw_only=True, converter=_share)
 
@@ -134,7 +123,9 @@ class Trigger:
     def label(self) -> str:
         """How records name it: `EquityBelow(9000)`."""
         said = [
-            f"{_shown(getattr(self, field.name))}" for field in attrs.fields(type(self)) if field.init and not field.kw_only
+            f"{_shown(getattr(self, field.name))}"
+            for field in attrs.fields(type(self))
+            if field.init and not field.kw_only
         ]
         return f"{type(self).__name__}({', '.join(said)})"
 

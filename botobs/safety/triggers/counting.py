@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from botobs.safety.triggers.base import Trigger, Verdict, count_of, span_of
+from botobs.safety.triggers.base import Trigger, Verdict, count, duration
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -21,13 +21,13 @@ _MOST_SYMBOLS = 256
 class _Within(Trigger):
     """So many within a span of time, which goes on while the bot is down."""
 
-    limit: int = count_of()
-    within: float = span_of(default="10m")
+    limit: int = attrs.field(converter=count)
+    within: float = attrs.field(default=600.0, converter=duration)
 
     times: deque[int] = attrs.field(factory=deque, init=False, repr=False)
     last: Any = attrs.field(default=None, init=False, repr=False)
 
-    def count(self, what: Any) -> Verdict:
+    def one_more(self, what: Any) -> Verdict:
         """One more."""
         self._forget()
         self.times.append(self.pace.steady())
@@ -89,7 +89,7 @@ class Rejections(_Within):
 
     def observe(self, symbol: Any, code: Any) -> Verdict:
         """An order was refused."""
-        return self.count({"symbol": symbol, "code": code})
+        return self.one_more({"symbol": symbol, "code": code})
 
 
 @attrs.define(eq=False)
@@ -109,7 +109,7 @@ class Errors(_Within):
             said = f"{type(error).__name__}: {error}"[:120] if isinstance(error, BaseException) else str(error)[:120]
         except Exception:  # an error that cannot say what it is
             said = type(error).__name__
-        return self.count(said)
+        return self.one_more(said)
 
 
 @attrs.define(eq=False)
@@ -122,7 +122,7 @@ class ConsecutiveLosses(Trigger):
 
     feed: ClassVar[str] = "closed"
 
-    limit: int = count_of()
+    limit: int = attrs.field(converter=count)
 
     row: int = attrs.field(default=0, init=False, repr=False)
 

@@ -1,6 +1,6 @@
 """Limits on equity: a floor, a drawdown, the loss of a day.
 
-Each works out beforehand at which equity it warns and at which it breaks, so that an observation is a comparison or two.
+Each works out beforehand at which equity it warns and at which it breaks, so that to observe is to compare.
 Money moved in or out shifts all of it, so that it is neither profit nor loss.
 """
 
@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import attrs
 
 from botobs.accounting.numbers import EXACT, ZERO, number
-from botobs.safety.triggers.base import Trigger, Verdict, duration, money_of, text_of
+from botobs.safety.triggers.base import Trigger, Verdict, duration, text_of
 
-__all__ = ["DailyLoss", "Drawdown", "EquityBelow", "OfEquity"]
+__all__ = ["DailyLoss", "Drawdown", "EquityBelow", "FromPeak", "OfEquity"]
 
 _plus, _minus, _times = EXACT.add, EXACT.subtract, EXACT.multiply
 _CALMER = Decimal("0.9")
@@ -123,7 +123,9 @@ def _read(value: Any) -> Decimal | None:
 
 
 @attrs.define(eq=False)
-class _FromPeak(OfEquity):
+class FromPeak(OfEquity):
+    """A limit that counts from the highest equity."""
+
     top: Decimal | None = attrs.field(default=None, init=False, repr=False)
     kept: Decimal = attrs.field(default=_NEVER, init=False, repr=False)  # from here on it is remembered at once
     own: bool = attrs.field(default=False, init=False, repr=False)  # counts from a reset, not from the account's peak
@@ -172,7 +174,7 @@ class _FromPeak(OfEquity):
 
 
 @attrs.define(eq=False)
-class EquityBelow(_FromPeak):
+class EquityBelow(FromPeak):
     """Equity is below a floor.
 
     It warns on the way from the peak to the floor. A reset does not move the floor: equity that is still below it
@@ -186,7 +188,7 @@ class EquityBelow(_FromPeak):
         'EquityBelow(9000)'
     """
 
-    floor: Decimal = money_of()
+    floor: Decimal = attrs.field(converter=number)
 
     def breaks(self, value: Decimal) -> bool:
         return value < self.halt_at
@@ -211,7 +213,7 @@ def _positive(value: Any) -> Decimal:
 
 
 @attrs.define(eq=False)
-class Drawdown(_FromPeak):
+class Drawdown(FromPeak):
     """Equity has fallen by a fraction of its peak.
 
     After a reset the peak is counted from the equity there is then.

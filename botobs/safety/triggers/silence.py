@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from botobs.safety.triggers.base import Trigger, Verdict, figure, name_of, span_of
+from botobs.safety.triggers import base
+from botobs.safety.triggers.base import Trigger, Verdict, duration, figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +54,8 @@ class Stale(_Age):
 
     feed: ClassVar[str] = "feeds"
 
-    name: str = name_of()
-    after: float = span_of(default="30s")
+    name: str = attrs.field(converter=base.name)
+    after: float = attrs.field(default=30.0, converter=duration)
 
     seen: bool = attrs.field(default=False, init=False, repr=False)
 
@@ -86,7 +87,7 @@ class Silence(_Age):
 
     feed: ClassVar[str] = "silence"
 
-    after: float = span_of(default="60s")
+    after: float = attrs.field(default=60.0, converter=duration)
 
     def span(self) -> float:
         return self.after

@@ -1,0 +1,472 @@
+"""The switch itself: where it stands, what happens when it is thrown, and who may put it back."""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from botobs.clock import rfc3339
+from botobs.config.values import period
+from botobs.events.switch import (
+    KillSwitchAnswered,
+    KillSwitchDrilled,
+    KillSwitchFound,
+    KillSwitchReset,
+    KillSwitchResetRefused,
+    KillSwitchTripped,
+    KillSwitchTrippedAgain,
+)
+from botobs.safety.callbacks import Called, Caller, Flattening, flattening, is_async, name_of, promptly
+from botobs.safety.latch import ACTIVE, HALTED, LEVELS, REDUCE_ONLY, Latch, Standing
+from botobs.safety.said import Answer, Drilled, Trip, line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from botobs.events import Event
+    from botobs.faults import Faults
+    from botobs.safety.limits import Limits
+    from botobs.safety.pace import Pace
+
+__all__ = ["Core"]
+
+_DISK_S: Final = 5.0
+_LIMIT_S: Final = 5.0
+_MOST_CALLBACKS: Final = 100
+
+
+@attrs.frozen
+class _Callback:
+    fn: Callable[[Trip], Any]
+    limit_s: float
+    name: str
+    is_async: bool
+
+
+class _Aside:
+    """What is done while callbacks run: the record, and waiting for the disk."""
+
+    __slots__ = ("_done", "_todo", "_work")
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._todo = [True]
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def start(self) -> None:
+        """Once only, whoever is first."""
+        try:
+            self._todo.pop()
+        except IndexError:
+            return
+        try:
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError:  # no thread to be had
+            self._run()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._done.release()
+
+    def wait_inline(self) -> None:
+        """Do it now, on this thread."""
+        self._todo.clear()
+        self._run()
+
+    def wait(self) -> None:
+        """Until it is done, or the disk has had its time."""
+        self.start()
+        if self._done.acquire(timeout=_DISK_S):
+            self._done.release()
+
+
+class Core:
+    """What trips, latches and resets; `KillSwitch` adds what it is told and what it refuses.
+
+    Attributes:
+        shut: Whether anything has to be looked at before an order passes; all that is read while it is active.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path | None,
+        pace: Pace,
+        faults: Faults,
+        publish: Callable[[Event], object],
+        has_fills: bool,
+        threaded: bool,
+    ) -> None:
+        self._pace = pace
+        self._faults = faults
+        self._publish = publish
+        self._threaded = threaded
+        self._has_fills = has_fills
+        self._latch = Latch(folder)
+        self._standing = self._latch.load(has_fills=has_fills, now=pace.text())
+        self._changing = threading.RLock()  # held for as long as it takes to decide, never while anybody's code runs
+        self._callbacks: tuple[_Callback, ...] = ()
+        self._epoch = 0  # counts trips and resets of this run
+        self._owed: Exception | None = None  # what strict mode raises when everybody was called
+        self._caller = Caller("kill_switch.callback", faults, threaded=threaded)
+        self._limits: Limits
+        self.shut = self._standing.level > 0
+
+    # -- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """`active`, `reduce_only` or `halted`."""
+        return self._standing.state
+
+    @property
+    def level(self) -> int:
+        """The state as a number: 0, 1 or 2."""
+        return self._standing.level
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not active; `None` if it is."""
+        return self._standing.reason if self._standing.level else None
+
+    @property
+    def since(self) -> str:
+        """Since when it is what it is (RFC 3339)."""
+        return self._standing.since
+
+    def status(self) -> dict[str, Any]:
+        """What `botobs kill status --json` prints."""
+        standing = self._standing
+        said = {"state": standing.state, "reason": self.reason, "since": standing.since}
+        more = {"trigger": standing.trigger, "inputs": standing.inputs, "by": standing.by}
+        return {**said, **{key: value for key, value in more.items() if value is not None}}
+
+    # -- who is called -----------------------------------------------------------------------------------------------
+
+    def on_trip(self, fn: Callable[[Trip], Any] | None = None, timeout: Any = "5s") -> Any:
+        """Call `fn(trip)` when the switch is tripped; a decorator, with and without arguments.
+
+        Callbacks run in the order they were registered, each within its limit, an async one on the bot's event loop.
+        Inside one, stages with `reduces=True` pass while the switch is halted: that is how it flattens.
+
+        Args:
+            fn: The function, sync or async.
+            timeout: How long the others wait for it; it may go on by itself.
+        """
+        if fn is None:
+            return functools.partial(self.on_trip, timeout=timeout)
+        try:
+            self._register(fn, timeout)
+        except Exception as error:
+            self._faults.error("kill_switch.on_trip", error)
+        return fn
+
+    def _register(self, fn: Callable[[Trip], Any], timeout: Any) -> None:
+        if not callable(fn):
+            raise TypeError(f"on_trip takes a function, not {type(fn).__name__}")
+        try:
+            limit_s = period(timeout)
+        except (ValueError, TypeError) as error:
+            self._faults.say("kill_switch.on_trip", "timeout", f"timeout of {name_of(fn)}: {error}; it gets 5 s")
+            limit_s = _LIMIT_S
+        with self._changing:
+            if any(known.fn is fn for known in self._callbacks):
+                return
+            if len(self._callbacks) >= _MOST_CALLBACKS:
+                raise ValueError(f"{_MOST_CALLBACKS} callbacks are the most")
+            self._callbacks = (*self._callbacks, _Callback(fn, limit_s, name_of(fn), is_async(fn)))
+        self._caller.warm()
+        self._look_at_orders()
+
+    def _look_at_orders(self) -> None:
+        """Whether an order has to be looked at: while tripped, and until the loop of an async callback is known."""
+        waits = self._caller.loop is None and any(callback.is_async for callback in self._callbacks)
+        self.shut = self._standing.level > 0 or waits
+
+    # -- tripping ----------------------------------------------------------------------------------------------------
+
+    def trip(
+        self,
+        reason: str,
+        *,
+        target: str = HALTED,
+        trigger: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        drill: bool = False,
+    ) -> Trip | None:
+        """Stop trading. On return it is on the disk, and everybody registered was called.
+
+        Args:
+            reason: Why; it is shown with every order refused.
+            target: `halted`, or `reduce_only`.
+            trigger: What decided it, if not a person.
+            inputs: The figures that decided it.
+            drill: Only as a drill; see `drill`.
+
+        Returns:
+            The trip, or `None` for a drill.
+        """
+        if drill:
+            self.drill(line(reason) or "drill")
+            return None
+        wanted = target if target in (HALTED, REDUCE_ONLY) else HALTED
+        try:
+            figures = dict(inputs) if inputs is not None else None
+        except Exception:  # no mapping: the trip matters more
+            figures = {"inputs": line(inputs)}
+        return self._trip(line(reason) or "no reason given", wanted, trigger=trigger, inputs=figures)
+
+    def _trip(
+        self,
+        reason: str,
+        target: str,
+        *,
+        trigger: str | None = None,
+        inputs: dict[str, Any] | None = None,
+        source: str = "bot",
+        by: str | None = None,
+        written: Standing | None = None,
+    ) -> Trip:
+        begun = time.perf_counter()
+        ts_ns = self._pace.wall()
+        ts = rfc3339(ts_ns)
+        seq, damage = (0, None) if written is None else (written.seq, written.damage)
+        with self._changing:
+            before = self._standing
+            again = LEVELS[target] <= before.level
+            if not again:
+                now = Standing(max(before.seq + 1, seq), target, reason, ts, trigger, inputs, by, None, damage)
+                self._standing, self.shut = now, True  # latched, from here on
+                self._epoch += 1
+            epoch = self._epoch
+        trip = Trip(reason, trigger, inputs or {}, target, ts)
+        if again:
+            self._say(
+                KillSwitchTrippedAgain(
+                    ts_ns=ts_ns, state=before.state, reason=reason, trigger=trigger, inputs=inputs, source=source
+                )
+            )
+            return trip
+        durable = self._latch.write(now)
+        aside = _Aside(lambda: self._record(ts_ns, before, now, source, durable=durable))
+        if not self._threaded:
+            aside.wait_inline()
+        with promptly() as prompt:
+            called = self._call_all(trip, epoch, aside, prompt)
+        took_ms = round((time.perf_counter() - begun) * 1e3, 3)
+        aside.wait()
+        if called:
+            self._say(
+                KillSwitchAnswered(
+                    ts_ns=ts_ns, reason=reason, callbacks=[one.record() for one in called], took_ms=took_ms
+                )
+            )
+        self._latch.retry()
+        self._strictly()
+        return trip
+
+    def _record(self, ts_ns: int, before: Standing, now: Standing, source: str, *, durable: bool) -> None:
+        """Write down the trip, and wait for the disk."""
+        self._say(
+            KillSwitchTripped(
+                ts_ns=ts_ns, state=now.state, previous=before.state, reason=now.reason, trigger=now.trigger, by=now.by,
+                inputs=now.inputs, source=source, durable=durable,
+            )
+        )  # fmt: skip
+        self._latch.sync()
+
+    def _call_all(self, trip: Trip, epoch: int | None, aside: _Aside, prompt: promptly) -> list[Called]:
+        """Everybody registered, in order; nobody's failure is another's."""
+        token = flattening.set(None if epoch is None else Flattening(self, epoch))
+        self._caller.note_loop()
+        called: list[Called] = []
+        try:
+            for callback in self._callbacks:
+                fn = callback.fn
+                if callback.is_async:
+                    aside.start()
+                else:
+                    fn = functools.partial(_first, aside, prompt, fn)
+                called.append(self._called(fn, trip, callback))
+        finally:
+            flattening.reset(token)
+            aside.start()
+        return called
+
+    def _called(self, fn: Callable[[Trip], Any], trip: Trip, callback: _Callback) -> Called:
+        try:
+            return self._caller.call(fn, trip, limit_s=callback.limit_s, name=callback.name)
+        except Exception as error:  # strict, or a fault of ours: the others have to be called first
+            self._owed = error
+            return Called(callback.name, "failed", 0.0, line(error))
+
+    def _strictly(self) -> None:
+        error, self._owed = self._owed, None
+        if error is not None and self._faults.strict:
+            raise error
+
+    def drill(self, reason: str = "drill", *, source: str = "bot") -> Drilled:
+        """Go the whole way of a trip, and change nothing: callbacks get a `Trip` whose `drill` is true.
+
+        The state file is written with what it says already, and everybody registered is called.
+        """
+        with promptly() as prompt:
+            begun = time.perf_counter()
+            ts_ns, ts = self._pace.wall(), self._pace.text()
+            trip = Trip(line(reason) or "drill", None, {}, HALTED, ts, drill=True)
+            durable = self._latch.rehearse()
+            written_ms = round((time.perf_counter() - begun) * 1e3, 3)
+            synced: list[bool] = []
+            aside = _Aside(lambda: synced.append(self._latch.sync()))
+            if not self._threaded:
+                aside.wait_inline()
+            called = self._call_all(trip, None, aside, prompt)
+        took_ms = round((time.perf_counter() - begun) * 1e3, 3)
+        aside.wait()
+        found = Drilled(took_ms, written_ms, durable and synced == [True], tuple(called))
+        self._say(
+            KillSwitchDrilled(
+                ts_ns=ts_ns, state=self.state, previous=self.state, reason=trip.reason, drill=True,
+                callbacks=[one.record() for one in called], took_ms=took_ms, written_ms=written_ms,
+                durable=found.durable, source=source,
+            )
+        )  # fmt: skip
+        self._strictly()
+        return found
+
+    # -- arming again ------------------------------------------------------------------------------------------------
+
+    def reset(self, by: str, reason: str) -> Answer:
+        """Arm it again; counts and drawdowns begin anew.
+
+        Args:
+            by: Who.
+            reason: Why it is safe to go on.
+
+        Returns:
+            Whether it was done, and why not; refused if either is empty.
+        """
+        who, why = line(by, 100), line(reason)
+        missing = [name for name, value in (("by", who), ("reason", why)) if not value]
+        if missing:
+            refused = f"a reset needs {' and '.join(missing)}"
+            self._refuse_reset(who, why, refused)
+            return Answer(ok=False, reason=refused)
+        with self._changing:
+            before = self._standing
+            now = Standing(seq=before.seq + 1, state=ACTIVE, reason=why, since=self._pace.text(), by=who)
+            durable = self._latch.write(now)
+            self._arm(now)
+        durable = durable and self._latch.sync()
+        self._tell_reset(before, now, durable=durable)
+        return Answer(ok=True, reason="" if durable else "the disk did not take it: a restart finds it tripped")
+
+    def _arm(self, now: Standing) -> None:
+        """Where it stands is `now`, active; limits count anew. Whoever calls holds `_changing`."""
+        self._standing = now
+        self._epoch += 1
+        self._limits.rearm()
+        self._look_at_orders()
+
+    def _tell_reset(self, before: Standing, now: Standing, *, durable: bool, source: str = "bot") -> None:
+        self._say(
+            KillSwitchReset(
+                ts_ns=self._pace.wall(), state=ACTIVE, previous=before.state, reason=now.reason, by=now.by,
+                source=source, durable=durable,
+            )
+        )  # fmt: skip
+
+    def _refuse_reset(self, by: str, reason: str, refused: str, source: str = "bot") -> None:
+        self._faults.say("kill_switch", "reset refused", f"reset of the kill switch refused: {refused}")
+        self._say(
+            KillSwitchResetRefused(
+                ts_ns=self._pace.wall(), state=self.state, by=by, reason=reason, refused=refused, source=source
+            )
+        )
+
+    # -- from outside ------------------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """See what another process has made of the state file, and act on it."""
+        found = self._latch.changed(has_fills=self._has_fills, now=self._pace.text())
+        if found is None:
+            self._latch.retry()
+            return
+        current = self._standing
+        if found.level > current.level:
+            self._latch.adopt(found)
+            source = "outside" if found.damage is None else "state file"
+            self._trip(
+                found.reason, found.state, trigger=found.trigger, inputs=found.inputs, source=source, by=found.by,
+                written=found,
+            )  # fmt: skip
+        elif found.level < current.level and found.state == ACTIVE and found.by and found.over == current.seq:
+            with self._changing:
+                self._latch.adopt(found)
+                self._arm(found)
+            self._tell_reset(current, found, durable=True, source="outside")
+        else:
+            self._keep(current, found)
+
+    def _keep(self, current: Standing, found: Standing) -> None:
+        """Somebody else wrote, and it changes nothing: what we are is what the file has to say."""
+        with self._changing:
+            current = self._standing
+            now = attrs.evolve(current, seq=max(current.seq, found.seq) + 1)
+            self._standing = now
+            self._latch.write(now)
+        self._latch.retry()
+        if found.level < current.level:
+            refused = "it was tripped again meanwhile"
+            self._refuse_reset(found.by or "", found.reason, refused, "outside")
+        elif found.level:
+            self._say(
+                KillSwitchTrippedAgain(
+                    ts_ns=self._pace.wall(), state=now.state, reason=found.reason, trigger=found.trigger,
+                    inputs=found.inputs, source="outside" if found.damage is None else "state file",
+                )
+            )  # fmt: skip
+
+    def _found(self) -> None:
+        """Say how the run begins."""
+        standing = self._standing
+        if standing.level:
+            text = f"the kill switch is {standing.state} since {standing.since}: {standing.reason}"
+            self._faults.say("kill_switch", "found", text)
+            self._say(
+                KillSwitchFound(
+                    ts_ns=self._pace.wall(), state=standing.state, previous=standing.state, reason=standing.reason,
+                    trigger=standing.trigger, inputs=standing.inputs, by=standing.by, since=standing.since,
+                    damage=standing.damage,
+                )
+            )  # fmt: skip
+
+    def _forked(self) -> None:
+        """In a forked child: locks may be held by threads that do not exist here."""
+        self._changing = threading.RLock()
+
+    def _say(self, event: Event) -> None:
+        """Publish; whatever that does, what the switch does goes on."""
+        try:
+            self._publish(event)
+        except Exception as error:
+            try:
+                self._faults.error("kill_switch.record", error)
+            except Exception as raised:  # strict
+                self._owed = raised
+
+
+def _first(aside: _Aside, prompt: promptly, fn: Callable[[Trip], Any], trip: Trip) -> Any:
+    """The callback begins: so may the rest."""
+    aside.start()
+    prompt.done()
+    return fn(trip)

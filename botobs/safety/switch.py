@@ -1,0 +1,419 @@
+"""`obs.kill_switch`: what it is told, what it lets through, and how it lives with the observer."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from botobs import timebox
+from botobs.accounting.numbers import ZERO
+from botobs.config.values import period
+from botobs.errors import ConfigError, TradingHalted
+from botobs.events.switch import KillSwitchRefused, KillSwitchWarned
+from botobs.safety import requests
+from botobs.safety.callbacks import flattening
+from botobs.safety.core import Core
+from botobs.safety.keepalive import KeepAlive
+from botobs.safety.latch import FILE
+from botobs.safety.limits import Limits, decimal_of, defaults
+from botobs.safety.memory import Memory
+from botobs.safety.pace import Pace
+from botobs.safety.refusals import Refusals
+from botobs.safety.said import halted, line, reason_of
+from botobs.safety.triggers import EquityBelow, Trigger
+from botobs.safety.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from decimal import Decimal
+    from pathlib import Path
+
+    from botobs.clock import Clock
+    from botobs.events import Event
+    from botobs.faults import Faults
+    from botobs.safety.judging import Act
+
+__all__ = ["KillSwitch"]
+
+_WHEN_S: Final = 0.1
+_SILENT_S: Final = 60.0
+_asking: ContextVar[bool] = ContextVar("botobs_asking_when", default=False)
+
+
+class KillSwitch(Core):
+    """Stops the bot when it must. Comes as `obs.kill_switch`.
+
+    Args:
+        folder: `data_dir/state`; `None`: nothing is kept, as in a backtest.
+        triggers: The limits; `None`: what `equity_floor` implies.
+        equity_floor: The lowest equity that is allowed; `None`: there is no floor.
+        clock: The time.
+        faults: Where what goes wrong is counted.
+        publish: Takes events.
+        reducing: Whether the order of that id was announced as reducing.
+        order_of: What was announced of an order.
+        has_fills: Whether the ledger has fills: then a missing state file means halted.
+        timezone: Whose days `DailyLoss` counts.
+        threaded: Whether there are threads and limits; not in a backtest, where `now` is called as time advances.
+
+    Raises:
+        ConfigError: A trigger is none, or the state file cannot be made.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path | None,
+        triggers: Iterable[Trigger] | None,
+        equity_floor: Decimal | None = None,
+        clock: Clock,
+        faults: Faults,
+        publish: Callable[[Event], object],
+        reducing: Callable[[str], bool | None] = lambda _order_id: None,
+        order_of: Callable[[str], Mapping[str, Any] | None] = lambda _order_id: None,
+        has_fills: bool = False,
+        timezone: str = "UTC",
+        threaded: bool = True,
+    ) -> None:
+        pace = Pace(clock, timezone)
+        try:
+            super().__init__(
+                folder=folder, pace=pace, faults=faults, publish=publish, has_fills=has_fills, threaded=threaded
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"the kill switch cannot make its state file: {folder}/{FILE}: {error.strerror or error}; "
+                "it takes a data_dir that can be written"
+            ) from error
+        self._folder = folder
+        self._reducing = reducing
+        self._order_of = order_of
+        self._memory = Memory(folder)
+        self._limits = Limits(
+            _armed(triggers, equity_floor), pace=pace, memory=self._memory, faults=faults,
+            standing=lambda: self._standing,
+        )  # fmt: skip
+        self._refusals = Refusals()
+        self._keeping: list[KeepAlive] = []
+        self._silent: tuple[float, float, int] | None = None  # age, limit, when we were told
+        self._asked: Decimal | None = None
+        self._watch = Watch(self._look, self.now, faults) if threaded else None
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """The limits in force, in words."""
+        return tuple(trigger.label for trigger in self._limits.triggers)
+
+    # -- what it lets through ----------------------------------------------------------------------------------------
+
+    def check(self, reduces: bool = False) -> None:
+        """Raise unless an order may be sent now.
+
+        Args:
+            reduces: The order makes a position smaller: it passes in `reduce_only`.
+
+        Raises:
+            TradingHalted: It may not; the error says state, reason and since when.
+        """
+        if self.shut:
+            self._stop(None, reduces=reduces, stage=None)
+
+    def guard(self, order_id: str | None = None, *, reduces: bool = False, stage: str | None = None) -> None:
+        """As `check`, for a stage and its order, which is kept in the record if it is refused.
+
+        Raises:
+            TradingHalted: It may not be sent.
+        """
+        if self.shut:
+            self._stop(order_id, reduces=reduces, stage=stage)
+
+    def allows(self, reduces: bool = False) -> bool:
+        """Whether an order may be sent now."""
+        level = self._standing.level
+        return not level or (bool(reduces) and (level == 1 or self._flattens()))
+
+    def _flattens(self) -> bool:
+        """Whether this is a callback of the trip that holds, or something it started."""
+        mark = flattening.get()
+        return mark is not None and mark.switch is self and mark.epoch == self._epoch
+
+    def _stop(self, order_id: str | None, *, reduces: bool, stage: str | None) -> None:
+        standing = self._standing
+        if not standing.level:
+            if self._caller.note_loop():
+                self._look_at_orders()
+            return
+        declared = bool(reduces) or (order_id is not None and self._reduces(order_id))
+        if declared and (standing.level == 1 or self._flattens()):
+            return
+        try:
+            self._refused(order_id, declared=declared, stage=stage)
+        except Exception as error:  # the record is one thing, to refuse is another
+            with contextlib.suppress(Exception):
+                self._faults.error("kill_switch.record", error)
+        raise halted(standing)
+
+    def _reduces(self, order_id: str) -> bool:
+        try:
+            return self._reducing(order_id) is True
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                self._faults.error("kill_switch", error)
+            return False
+
+    def _refused(self, order_id: str | None, *, declared: bool, stage: str | None) -> None:
+        order_id = None if order_id is None else line(order_id, 200)
+        suppressed = self._refusals.admit(order_id, self._pace.steady())
+        if suppressed is None:
+            return
+        standing = self._standing
+        order = None if order_id is None else self._order_of(order_id)
+        self._publish(
+            KillSwitchRefused(
+                ts_ns=self._pace.wall(), state=standing.state, reason=standing.reason, since=standing.since,
+                order_id=order_id, order=None if order is None else dict(order), stage=stage, reduces=declared,
+                symbol=None if order is None else order.get("symbol"), suppressed=suppressed or None,
+            )
+        )  # fmt: skip
+
+    # -- what it is told: on the caller's thread, and what has to happen has happened when these return --------------
+
+    def equity(self, value: Any, peak: Any = None, why: str | None = None, moved: Any = ZERO) -> None:
+        """Equity was observed.
+
+        Args:
+            value: The equity; `None` or NaN: one observation of unknown equity.
+            peak: The account's peak; limits that remember nothing count from there.
+            why: Why it is unknown.
+            moved: All that was ever moved in, less what was moved out.
+        """
+        try:
+            try:
+                quiet = self._limits.quiet(value, moved)
+            except ArithmeticError:  # NaN
+                quiet = False
+            if not quiet:
+                acts = self._limits.equity(value, peak, moved)
+                if acts:
+                    self._do(acts, why)
+            if self._limits.whens and value != self._asked:
+                self._asked = value
+                self._ask(hung_too=False)
+        except Exception as error:
+            self._fault(error)
+
+    def rejected(self, symbol: str | None = None, code: Any = None) -> None:
+        """The exchange refused an order."""
+        if self._limits.rejections:
+            self._observe(self._limits.rejections, symbol, line(code, 60))
+
+    def failed(self, error: object = None) -> None:
+        """A stage or a tick ended with an error of the bot's; not for `TradingHalted`, which is no error."""
+        if self._limits.errors and not isinstance(error, TradingHalted):
+            self._observe(self._limits.errors, error)
+
+    def closed(self, net: Any) -> None:
+        """A round trip was closed and made `net`; `None`: that is not known."""
+        if self._limits.losses:
+            self._observe(self._limits.losses, decimal_of(net))
+
+    def fill(self, symbol: str, bar_id: object, opens: bool, closes: bool) -> None:
+        """A fill was booked.
+
+        Args:
+            symbol: Of what.
+            bar_id: In which bar; `None`: not known.
+            opens: It opened a position, or turned one round.
+            closes: It closed one, or turned one round.
+        """
+        self._has_fills = True
+        if self._limits.bars:
+            self._observe(self._limits.bars, symbol, bar_id, opens=opens, closes=closes)
+
+    def feeds(self, ages: Mapping[str, float]) -> None:
+        """How long each feed has been silent, in seconds; about once a second."""
+        self._limits.heard(ages=ages)
+        if self._limits.stale:
+            self._observe(self._limits.stale, ages)
+
+    def silence(self, age_s: float | None, limit_s: float | None = None) -> None:
+        """How long ago the bot's loop gave its last sign of life; about once a second.
+
+        Args:
+            age_s: In seconds.
+            limit_s: From when on it counts as silent for `keep_alive`; a minute if not given.
+        """
+        self._limits.heard(silent_s=age_s)
+        if age_s is not None:
+            self._silent = (age_s, _SILENT_S if limit_s is None else limit_s, self._pace.steady())
+        if self._limits.silences:
+            self._observe(self._limits.silences, age_s)
+
+    def now(self) -> None:
+        """Time has passed: windows move on, what was counted is kept, the bot's own limits are asked. Once a second."""
+        try:
+            acts = self._limits.passing()
+            if acts:
+                self._do(acts, "stale")
+            self._ask(hung_too=True)
+            self._latch.retry()
+            if not self._threaded:
+                for keeping in self._keeping:
+                    keeping.beat()
+        except Exception as error:
+            self._fault(error)
+
+    def _observe(self, triggers: list[Any], *args: Any, **named: Any) -> None:
+        try:
+            acts = self._limits.observe(triggers, *args, **named)
+            if acts:
+                self._do(acts)
+        except Exception as error:
+            self._fault(error)
+
+    def _ask(self, *, hung_too: bool) -> None:
+        """Ask the limits that the bot made itself, not from within one of them."""
+        if not self._limits.whens or _asking.get():
+            return
+        token = _asking.set(True)
+        try:
+            acts = self._limits.ask(self._ask_one, hung_too=hung_too)
+        finally:
+            _asking.reset(token)
+        if acts:
+            self._do(acts)
+
+    def _ask_one(self, fn: Callable[..., Any], *args: Any) -> timebox.Outcome[Any]:
+        if self._threaded:
+            outcome: timebox.Outcome[Any] = timebox.call(fn, *args, limit_s=_WHEN_S)
+        else:
+            try:
+                outcome = timebox.Outcome("done", fn(*args))
+            except Exception as error:
+                outcome = timebox.Outcome("failed", None, error)
+        if outcome.error is not None:
+            with contextlib.suppress(Exception):
+                self._faults.error("kill_switch.when", outcome.error)
+        return outcome
+
+    def _do(self, acts: list[Act], why: str | None = None) -> None:
+        for act in acts:
+            trigger, inputs = act.trigger, act.inputs
+            if act.unknown and why:
+                inputs = {**inputs, "why": line(why, 100)}
+            if act.what == "trip":
+                reason = reason_of(trigger, inputs, unknown=act.unknown)
+                self._trip(reason, trigger.target, trigger=trigger.label, inputs=inputs, source="trigger")
+            else:
+                used = trigger.used()
+                self._say(
+                    KillSwitchWarned(
+                        ts_ns=self._pace.wall(), trigger=trigger.label, why=act.what, inputs=inputs,
+                        used=None if used is None else round(used, 6),
+                    )
+                )  # fmt: skip
+
+        if any(act.what == "trip" for act in acts):
+            self._limits.save()
+
+    def _fault(self, error: Exception) -> None:
+        self._faults.error("kill_switch", error)
+
+    # -- the exchange's own switch -----------------------------------------------------------------------------------
+
+    def keep_alive(self, fn: Callable[[], Any] | None = None, every: Any = "15s") -> Any:
+        """Call the exchange's "cancel all after" again and again while the bot is well; a decorator too.
+
+        The calls stop when the switch is halted or the bot's loop is silent. In `reduce_only` they go on.
+
+        Args:
+            fn: The function, without arguments, sync or async; give the exchange some times `every`.
+            every: How often.
+        """
+        if fn is None:
+            return functools.partial(self.keep_alive, every=every)
+        try:
+            if not callable(fn):
+                raise TypeError(f"keep_alive takes a function, not {type(fn).__name__}")
+            keeping = KeepAlive(
+                fn, period(every), unwell=self._unwell, pace=self._pace, faults=self._faults, publish=self._say,
+                threaded=self._threaded,
+            )  # fmt: skip
+            keeping.caller.note_loop()
+            self._keeping.append(keeping)
+            keeping.start()
+        except Exception as error:
+            self._fault(error)
+        return fn
+
+    def _unwell(self) -> str | None:
+        standing = self._standing
+        if standing.level == 2:
+            return f"halted: {standing.reason}"
+        if self._silent is not None:
+            age, limit, told = self._silent
+            age += (self._pace.steady() - told) / 1e9  # whoever tells us may be silent too
+            if age >= limit:
+                return f"the bot's loop has been silent for {age:.0f} s"
+        return None
+
+    # -- its life ----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The run begins: say how the switch was found, go on counting, and watch."""
+        if self._folder is not None:
+            requests.forget(self._folder)
+        self._found()
+        self._do(self._limits.load(), "what was remembered of it is damaged")
+        if self._watch is not None:
+            self._watch.start()
+
+    def _look(self) -> None:
+        """Whether somebody outside wants something."""
+        self.poll()
+        if self._folder is not None:
+            requests.answer(self._folder, lambda: self.drill("drill from outside", source="outside").record())
+
+    def flush(self, deadline: float) -> bool:  # noqa: ARG002  # as everything that is attached
+        """Remember everything."""
+        self._limits.save(sync=True)
+        return self._latch.retry()
+
+    def close(self, deadline: float | None = None) -> bool:
+        """The run ends. What it refuses, it still refuses."""
+        until = time.monotonic() + 1.0 if deadline is None else deadline
+        ended = [keeping.close(until) for keeping in self._keeping]
+        if self._watch is not None:
+            ended.append(self._watch.close(until))
+        done = self.flush(until)
+        self._memory.close()
+        self._latch.close()
+        return done and all(ended)
+
+    def abandon(self) -> None:
+        """In a forked child: the files are the parent's, and there is no thread of ours."""
+        self._latch.abandon()
+        self._memory.abandon()
+        self._limits.abandon()
+        self._refusals.abandon()
+        self._forked()
+        self._keeping = []
+        self._watch = None
+
+
+def _armed(triggers: Iterable[Any] | None, equity_floor: Decimal | None) -> list[Trigger]:
+    """The limits of a bot: its own and the floor; without any of its own, the defaults."""
+    if triggers is None:
+        return defaults(equity_floor)
+    armed = list(triggers)
+    for trigger in armed:
+        if not isinstance(trigger, Trigger):
+            raise ConfigError(
+                f"kill_switch: {type(trigger).__name__} is no trigger; it takes a list of those in botobs.triggers"
+            )
+    if equity_floor is not None and not any(isinstance(trigger, EquityBelow) for trigger in armed):
+        armed.insert(0, EquityBelow(equity_floor))
+    return armed

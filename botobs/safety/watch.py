@@ -1,0 +1,60 @@
+"""The switch's own thread: looks twice a second whether somebody outside has thrown it, and lets time pass.
+
+A thread of its own, because what it finds may call the bot's functions, and those may take seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botobs.faults import Faults
+
+__all__ = ["Watch"]
+
+_EVERY_S: Final = 0.4
+_CHORE_EVERY: Final = 2
+
+
+class Watch:
+    """Calls `look` every 0.4 s and `chore` about once a second.
+
+    Args:
+        look: Whether somebody outside has done something.
+        chore: Time has passed.
+        faults: Where errors are counted.
+    """
+
+    def __init__(self, look: Callable[[], object], chore: Callable[[], object], faults: Faults) -> None:
+        self._jobs = ((look, 1), (chore, _CHORE_EVERY))
+        self._faults = faults
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="botobs-kill-switch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self, deadline: float) -> bool:
+        """End; whether it did before `deadline` (monotonic)."""
+        self._over.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(max(deadline - time.monotonic(), 0.0))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        turn = 0
+        while not self._over.wait(_EVERY_S):
+            turn += 1
+            for job, every in self._jobs:
+                if turn % every == 0:
+                    try:
+                        job()
+                    except Exception as error:
+                        with contextlib.suppress(Exception):  # strict: the thread has to live on
+                            self._faults.error("kill_switch.watch", error)

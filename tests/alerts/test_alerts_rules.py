@@ -1,0 +1,191 @@
+"""Which events become alerts."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+
+from botobs.alerts import built_in
+from botobs.events import (
+    EquitySampled,
+    Event,
+    FillConflict,
+    LedgerResumed,
+    LedgerTrouble,
+    PositionAged,
+    Recorded,
+    TargetMissed,
+    UncleanEnd,
+)
+from botobs.events.safety import (
+    EquityDrawdown,
+    FeaturesStale,
+    FeedStale,
+    FundingStale,
+    KillSwitchChanged,
+    SameBarRoundTrip,
+)
+from botobs.faults import Faults
+from tests.alerts.parlour import Parlour
+
+
+def equity(drawdown):
+    return EquitySampled(ts_ns=1, record={"equity": Decimal(9400), "peak": Decimal(10000), "drawdown_pct": drawdown})
+
+
+TARGET = {"metric": "win_rate", "scope": "all", "window": "last 20 trades", "value": 0.3, "target": 0.5, "n": 20}
+TABLE = [
+    (equity(0.06), equity(0.03), "warning", "equity-drawdown", "Equity 6.0% below its peak"),
+    (EquityDrawdown(ts_ns=1, drawdown_pct=0.07), EquityDrawdown(ts_ns=1, drawdown_pct=0.01, resolved=True), "warning",
+     "equity-drawdown", "Equity 7.0% below its peak"),
+    (FeedStale(ts_ns=1, name="ws", age_s=31.2), FeedStale(ts_ns=1, name="ws", resolved=True), "warning",
+     "feed-stale-ws", "Feed ws silent for 31 s"),
+    (FeedStale(ts_ns=1, name="ws", age_s=99, escalated=True), None, "critical", "feed-stale-ws", "Feed ws silent for 99 s"),
+    (FundingStale(ts_ns=1, symbol="BTC", age_s=3601), FundingStale(ts_ns=1, symbol="BTC", resolved=True), "warning",
+     "funding-stale-BTC", "Funding rate of BTC is 3601 s old"),
+    (SameBarRoundTrip(ts_ns=1, symbol="BTC", bar_id=7), None, "warning", "same-bar-BTC", "BTC opened and closed on one bar"),
+    (FeaturesStale(ts_ns=1, count=6, limit=5, features={"rsi": 301.0}), FeaturesStale(ts_ns=1, count=0, resolved=True),
+     "warning", "features-stale", "6 stale features"),
+    (KillSwitchChanged(ts_ns=1, state="halted", reason="equity 8990 below 9000"),
+     KillSwitchChanged(ts_ns=1, state="active", by="ann"), "critical", "kill-switch", "Kill switch: halted"),
+    (KillSwitchChanged(ts_ns=1, state="reduce_only"), None, "warning", "kill-switch", "Kill switch: reduce_only"),
+    (KillSwitchChanged(ts_ns=5, state="halted", drill=True), None, "info", "kill-switch-drill-5", "Kill switch drill"),
+    (LedgerTrouble(ts_ns=1, what="full", message="no space"), LedgerResumed(ts_ns=1), "critical", "ledger-trouble",
+     "Ledger in trouble: full"),
+    (FillConflict(ts_ns=1, symbol="BTC", fill_id="f1"), None, "critical", "fill-conflict-f1",
+     "Fill f1 came again with other content"),
+    (UncleanEnd(ts_ns=1, run_id="r0", pid=12), None, "warning", "unclean-end", "The last run did not end in order"),
+    (PositionAged(ts_ns=1, symbol="BTC", trade_id="t1", age_s=7200, limit_s=3600), None, "warning", "position-aged-t1",
+     "BTC held for 7200 s"),
+    (TargetMissed(ts_ns=1, **TARGET), TargetMissed(ts_ns=1, **TARGET, resolved=True), "warning",
+     "target-win_rate-all-last 20 trades", "win_rate of all is 0.3, its target 0.5"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "over", "level", "key", "title"), TABLE, ids=lambda v: type(v).__name__)
+def test_the_built_in_rules(event, over, level, key, title):
+    with Parlour(faults=Faults(strict=True)).listen() as p:
+        p.fan.publish(event)
+        assert [(alert.level, alert.key, alert.title) for alert in p.got] == [(level, key, title)]
+        assert "?" not in p.got[0].message
+        assert p.lines[0]["kind"] in (type(event).__name__, type(event).kind)
+        if over is not None:
+            p.fan.publish(over)
+            assert [alert.recovery for alert in p.got] == [False, True]
+        assert not p.faults.errors
+
+
+def test_every_built_in_rule_was_looked_at():
+    assert {type(event) for event, *_ in TABLE} | {LedgerResumed} == {rule.event for rule in built_in()}
+
+
+def test_a_quiet_market_says_nothing_and_a_limit_is_a_setting():
+    with Parlour(drawdown=0.1).listen() as p:
+        for drawdown in (None, 0.0, 0.06, "nonsense", 0.099, float("nan")):
+            p.fan.publish(equity(drawdown))
+        p.fan.publish(KillSwitchChanged(ts_ns=1, state="active"))
+        p.fan.publish(FeedStale(ts_ns=1, name="ws", resolved=True))
+        assert not p.got
+        p.fan.publish(equity(0.1))
+        p.fan.publish(equity(0.099))  # trembles at its limit: not over yet
+        assert [alert.recovery for alert in p.got] == [False]
+    with Parlour(drawdown=None).listen() as p:
+        p.fan.publish(equity(0.9))
+        assert not p.got
+
+
+def test_resuming_does_not_heal_a_damaged_ledger():
+    with Parlour().listen() as p:
+        p.fan.publish(LedgerTrouble(ts_ns=1, what="damaged", message="line 7"))
+        p.fan.publish(LedgerResumed(ts_ns=2))
+        assert [alert.recovery for alert in p.got] == [False]
+
+
+@attrs.frozen(kw_only=True)
+class Rebalanced(Event):
+    flat: ClassVar[str | None] = "more"
+    turnover: float | None = None
+    more: Any = None
+
+
+def test_a_rule_of_the_users_own():
+    with Parlour().listen() as p:
+        p.alerts.on(
+            Rebalanced, when=lambda event: event.turnover > 1, level="critical", title="{symbol} turned over {turnover:.1f}",
+            message="why: {why}, {nothing.at[all]}, {turnover:nonsense}", key="turnover-{symbol}", fields=("turnover", "why"),
+            until=lambda event: event.turnover == 0,
+        )  # fmt: skip
+        p.fan.publish(Rebalanced(ts_ns=1, symbol="BTC", turnover=0.5))
+        assert not p.got
+        p.fan.publish(Rebalanced(ts_ns=1, symbol="BTC", turnover=2.0, more={"why": "{symbol}", "turnover": 9}))
+        (alert,) = p.got
+        assert (alert.title, alert.key, alert.level, alert.symbol) == ("BTC turned over 2.0", "turnover-BTC", "critical", "BTC")
+        assert alert.message == "why: {symbol}, -, 2.0"
+        assert dict(alert.fields) == {"turnover": 2.0, "why": "{symbol}"}
+        p.fan.publish(Rebalanced(ts_ns=1, symbol="BTC", turnover=0))
+        assert p.got[1].recovery
+
+
+def test_a_rule_of_defaults_and_functions():
+    with Parlour().listen() as p:
+        p.alerts.on(Rebalanced)
+        p.alerts.on(Recorded, title=lambda event: f"into {event.into}", fields={"m": "{mood}"}, key=lambda event: event.into)
+        p.fan.publish(Rebalanced(ts_ns=1, turnover=0.1))
+        p.fan.publish(Rebalanced(ts_ns=1, turnover=0.2))  # the same rule: held back, whatever its figures
+        p.fan.publish(Recorded(ts_ns=1, into="notes", fields={"mood": "calm"}))
+        assert p.titles == ["Rebalanced", "into notes"]
+        assert dict(p.got[1].fields) == {"m": "calm"}
+
+
+def test_a_failing_rule_is_counted_and_stops_nobody():
+    with Parlour().listen() as p:
+        p.alerts.on(Rebalanced, when=lambda event: event.nonsense)
+        p.alerts.on(Rebalanced, title=lambda event: 1 / 0)
+        p.alerts.on(Rebalanced, title="ok {")
+        p.fan.publish(Rebalanced(ts_ns=1))
+        assert p.titles == ["ok {"]
+        assert p.faults.errors == {"alerts.rule": 2}
+
+
+def test_a_hanging_rule_is_given_up_and_rests(monkeypatch):
+    monkeypatch.setattr("botobs.alerts.judging._LIMIT_S", 0.05)
+    stuck, calls = threading.Event(), []
+
+    def when(event):
+        calls.append(event)
+        stuck.wait(10)
+
+    with Parlour(threaded=True).listen() as p:
+        p.alerts.on(Rebalanced, when=when)
+        p.alerts.on(Rebalanced, title="other")
+        for _ in range(3):
+            p.fan.publish(Rebalanced(ts_ns=1))
+        assert p.flush()
+        assert p.titles == ["other"]
+        assert len(calls) == 1
+        assert p.faults.errors == {"alerts.rule": 1}
+        stuck.set()
+
+
+def test_what_happened_before_a_function_was_given_is_told_to_it():
+    with Parlour() as p:
+        p.fan.publish(UncleanEnd(ts_ns=1, run_id="r0"))
+        p.alerts.send("info", "said before")
+        p.listen()
+        assert p.titles == ["The last run did not end in order"]
+        p.clock.advance(61)
+        late = []
+        p.alerts.to(late.append)
+        assert not late
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "x"])
+def test_a_wrong_receiver_is_counted(wrong):
+    with Parlour() as p:
+        p.alerts.to(wrong)
+        p.alerts.send("info", "a")
+        assert p.faults.errors == {"alerts.to": 1}
