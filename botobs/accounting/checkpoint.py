@@ -243,8 +243,8 @@ def _restored(account: Account, state: dict[str, Any], folder: Path | None) -> d
 
 _OWN = frozenset({
     "version", "name", "seq", "hash",
-    "cost_basis", "currency", "starting_equity", "terms", "instruments", "books", "voided",
-    "waiting", "transfers", "moves", "touched", "snapshots", "curve", "marks",
+    "cost_basis", "currency", "starting_equity", "terms", "instruments", "books",
+    "voided", "waiting", "transfers", "moves", "touched", "snapshots", "curve", "marks",
 })  # fmt: skip
 
 

@@ -35,12 +35,14 @@ class OpenedAccount:
         samples: Its written equity curve.
         ledger: Its ledger, to read.
         extra: What else the checkpoint had.
+        damaged: Lines of the ledger that could not be read, by number; they are in no figure.
     """
 
     account: Account
     samples: Samples
     ledger: Ledger
     extra: dict[str, Any]
+    damaged: tuple[int, ...] = ()
 
     def totals(self, window: Any = "all", *, kinds: Collection[str] | None = None) -> Totals:
         """What a window came to.
@@ -68,7 +70,8 @@ def open_account(
     ledger = Ledger(data_dir, read_only=True)
     account = Account(ledger, terms or kept_terms(folder), wall, snapshots=folder / "books.jsonl", writing=False)
     samples = Samples(history_of(StreamReader(data_dir)))
-    return OpenedAccount(account, samples, ledger, restore(account, folder, samples).extra)
+    restored = restore(account, folder, samples)
+    return OpenedAccount(account, samples, ledger, restored.extra, tuple(restored.composed.damaged))
 
 
 def history_of(reader: StreamReader) -> Callable[[int, int | None], Any]:

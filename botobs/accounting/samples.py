@@ -70,8 +70,8 @@ class Samples:
         until = ts_ns + 1
         for back in _BACK_NS:
             found: Sample | None = None
-            for found in self._stored(max(ts_ns - back, 0), until):  # noqa: B007 - the last one is wanted
-                pass
+            for sample in self._stored(max(ts_ns - back, 0), until):
+                found = sample  # the last one is wanted
             if found is not None:
                 return found
         return None

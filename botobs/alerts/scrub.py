@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Scrub"]
 
-_SHORTEST = 8  # a path of a few letters is no secret, and would be found everywhere
+_TOKEN: Final = re.compile(r"\bx(?:ox[a-z]{1,2}|app)-[\w.-]{8,}", re.IGNORECASE)  # Slack's, anybody's
+_SHORTEST: Final = 8  # a path of a few letters is no secret, and would be found everywhere
 
 
 class Scrub:
@@ -47,6 +49,8 @@ class Scrub:
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, REDACTED)
+        if "-" in text:
+            text = _TOKEN.sub(REDACTED, text)
         return self._redactor.text(text) if "/" in text or "%" in text else text
 
     def line(self, fields: Any) -> bytes:
@@ -67,7 +71,7 @@ class Scrub:
 
     def _walked(self, line: bytes) -> bytes:
         text = line.decode()
-        if not any(secret in text or secret.replace("/", "\\/") in text for secret in self._secrets):
+        if not any(secret in text for secret in self._secrets) and _TOKEN.search(text) is None:
             return line
         return orjson.dumps(self._clean(orjson.loads(line)))
 

@@ -67,7 +67,7 @@ def overview(opened: OpenedAccount, window: Any, options: argparse.Namespace) ->
     totals = opened.totals(window, kinds=kinds_of(options))
     positions = list(_positions(opened, kinds_of(options)))
     lines = opened.ledger.next_seq - 1
-    plain = {**totals.to_dict(), "positions": positions, "ledger": {"lines": lines}}
+    plain = {**totals.to_dict(), "positions": positions, "ledger": {"lines": lines, "damaged": list(opened.damaged)}}
     root = opened.ledger.root
     begin, end = totals.window
     said = [
@@ -85,6 +85,10 @@ def overview(opened: OpenedAccount, window: Any, options: argparse.Namespace) ->
     said.extend(_left_out(totals))
     if not lines:
         said.extend(["", "the ledger has no fills yet"])
+    if opened.damaged:
+        numbers = ", ".join(map(str, opened.damaged[:5])) + (", …" if len(opened.damaged) > 5 else "")
+        said.extend(["", f"lines of the ledger that cannot be read, and are in no figure: {numbers}"])
+        said.append("`botobs verify` says more")
     return plain, said
 
 

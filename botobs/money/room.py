@@ -149,7 +149,8 @@ class Money:
         if self._history is not None:
             with contextlib.suppress(OSError):
                 self.orders.restore(self._history.latest("execution", _ORDERS_BACK))
-            catch_up(self.account, restored, self.trades, self.orders, self._history, self._publish)
+            if not restored.composed.damaged:  # no record of a trade is judged by a ledger that lacks a line
+                catch_up(self.account, restored, self.trades, self.orders, self._history, self._publish)
         self.desk.followed = self.account.applied
         self.trades.agree(
             {

@@ -211,13 +211,13 @@ def test_between_takes_times_as_the_verbs_do_and_cuts_nothing(bench):
     assert [r["n"] for r in ledger.between(ns + 1, ns + 1001)] == [1.000001]
 
 
-def test_without_a_folder_lines_are_numbered_and_the_newest_are_kept():
+def test_without_a_folder_lines_are_numbered_and_kept():
     ledger = Ledger(None)
     tickets = add(ledger, *range(1, 2001), settle=False)
     assert [ticket.seq for ticket in tickets] == list(range(1, 2001)) and ledger.next_seq == 2001
     assert not ledger.settle(tickets[-1]) and not tickets[-1].written
-    assert [r["n"] for r in ledger.latest(3)] == [1998, 1999, 2000] and 1000 <= len(ledger.latest(5000)) < 2000
-    assert ledger.find(2000)["n"] == 2000 and ledger.find(1) is None
+    assert [r["n"] for r in ledger.latest(3)] == [1998, 1999, 2000] and len(ledger.latest(5000)) == 2000
+    assert ledger.find(2000)["n"] == 2000 and ledger.find(1)["n"] == 1  # late fills and voids need them all
     assert [r["n"] for r in ledger.between(moment(1990), moment(1992))] == [1990, 1991]
     assert ledger.verify().ok and ledger.retry() and ledger.flush(soon()) and ledger.close(soon())
 

@@ -38,27 +38,35 @@ def at(clock, hour, minute=0):
     clock.set(f"2026-01-02T{hour:02d}:{minute:02d}:00Z") if hasattr(clock, "set") else clock.move_to(T.format(hour, minute))
 
 
+def tell(obs, clock, price):
+    """A mark, and time for it to be written down."""
+    obs.mark(S, price)
+    clock.advance(2)
+    obs._money.housekeep()
+
+
 def day(obs, clock):
     """A position over several hours, with marks, fills and funding."""
     at(clock, 1)
     obs.fill(symbol=S, side="buy", qty=2, price=100, fee="0.2", fill_id="1")
     for hour, price in ((2, 110), (3, 90), (4, 120), (5, 105)):
         at(clock, hour)
-        obs.mark(S, price)
+        tell(obs, clock, price)
         at(clock, hour, 30)
-        obs.mark(S, price + 1)
+        tell(obs, clock, price + 1)
     obs.fill(symbol=S, side="sell", qty=1, price=106, fee="0.1", fill_id="2")
     obs.funding(S, "-0.3", funding_id="f")
+    at(clock, 5, 59)
+    tell(obs, clock, 107)
     at(clock, 6)
-    obs.mark(S, 107)
 
 
 def expected(obs):
-    found = obs.totals("2h30m")  # since 3:30, when the mark was 91
-    assert found.window[0] == "2026-01-02T03:30:00.000000Z"
+    found = obs.totals("2h25m")  # since 3:35, when the mark was 91
+    assert found.window[0] == "2026-01-02T03:35:00.000000Z"
     assert found.fills == 1 and found.fees == Decimal("0.1") and found.funding == Decimal("-0.3")
     assert found.gross_pnl == 6 and found.volume == 106
-    # at 3:30 two were held at 91, bought for 100: -18; now one at 107: 7
+    # at 3:35 two were held at 91, bought for 100: -18; now one at 107: 7
     assert found.unrealized_pnl == 7 - (-18)
     assert found.total_pnl == found.gross_pnl - found.fees + found.funding + 25
     return found
@@ -67,9 +75,9 @@ def expected(obs):
 def test_a_window_has_what_happened_in_it_and_the_change_of_value_of_what_was_held(obs, clock):
     day(obs, clock)
     expected(obs)
-    same = obs.totals("2026-01-02T03:30:00Z")
-    assert same == obs.totals(dt.datetime(2026, 1, 2, 3, 30, tzinfo=dt.UTC)) == obs.totals(dt.timedelta(hours=2.5))
-    assert same == obs.totals("2h30m") and same.total_pnl == obs.totals(1767324600).total_pnl
+    same = obs.totals("2026-01-02T03:35:00Z")
+    assert same == obs.totals(dt.datetime(2026, 1, 2, 3, 35, tzinfo=dt.UTC)) == obs.totals(dt.timedelta(minutes=145))
+    assert same == obs.totals("2h25m") and same.total_pnl == obs.totals(1767324900).total_pnl
     everything, window = obs.totals(), obs.totals("48h")
     assert window.total_pnl == everything.total_pnl and window.fills == everything.fills
     assert obs.totals("all") == obs.totals(None) == everything
@@ -106,11 +114,11 @@ def test_windows_after_a_restart(tmp_path, clock, how):
     obs = start(folder, clock)
     assert expected(obs) == before
     there = open_account(folder, wall=clock.time_ns)
-    assert there.totals("2h30m").total_pnl == before.total_pnl
+    assert there.totals("2h25m").total_pnl == before.total_pnl
     late = obs.fill(symbol=S, side="sell", qty="0.5", price=100, fee=0, fill_id="9", ts=T.format(2, 30))
     assert late.late
     # it was sold before the window: less was held at its start
-    found = obs.totals("2h30m")
+    found = obs.totals("2h25m")
     assert found.fills == 1 and found.unrealized_pnl == Decimal("0.5") * 7 - Decimal("1.5") * -9
     obs.shutdown(10)
 
@@ -118,14 +126,14 @@ def test_windows_after_a_restart(tmp_path, clock, how):
 def test_late_fills_and_voids_in_the_past_of_a_snapshot(obs, clock):
     day(obs, clock)
     assert obs.fill(symbol=S, side="buy", qty=1, price=80, fee="0.08", fill_id="late", ts=T.format(2, 15)).late
-    found = obs.totals("2h30m")
+    found = obs.totals("2h25m")
     # three were held at 91, worth 280 to us; now two at 107, of an average of 280 / 3
     assert found.fills == 1
     assert found.total_pnl == obs.totals("all").total_pnl - (Decimal(3 * 91 - 280) - Decimal("0.28"))
     assert obs.void("late", "busted").booked
     expected(obs)
     assert obs.void("1", "busted").booked  # before everything
-    found = obs.totals("2h30m")
+    found = obs.totals("2h25m")
     assert found.fills == 1 and found.gross_pnl == 0 and found.unrealized_pnl == 106 - 107
     assert obs.totals("6h").fills == obs.totals().fills == 1
 
@@ -140,12 +148,12 @@ def test_the_drawdown_of_a_window_is_that_of_the_curve_as_it_was_lived(tmp_path,
         assert found.max_drawdown == 2 * (121 - 105)
         assert found.max_drawdown_pct == pytest.approx(32 / (1000 + 42 - 0.2))
 
-    look(obs.totals("2h30m"))
+    look(obs.totals("2h25m"))
     assert obs.totals().max_drawdown == 2 * (111 - 90)
     obs.shutdown(10)
-    look(open_account(folder, wall=clock.time_ns).totals("2h30m"))
+    look(open_account(folder, wall=clock.time_ns).totals("2h25m"))
     obs = start(folder, clock)
-    look(obs.totals("2h30m"))
+    look(obs.totals("2h25m"))
     assert obs.totals().max_drawdown == 2 * (111 - 90)
     obs.shutdown(10)
 
@@ -229,6 +237,6 @@ def test_the_equity_curve_is_there_to_plot(obs, clock):
     assert [point["ts"] for point in curve] == sorted(point["ts"] for point in curve)
     assert Decimal(curve[-1]["equity"]) == obs.totals().equity
     assert min(Decimal(point["equity"]) for point in curve) == 1000 - 20 - Decimal("0.2")
-    recent = obs.equity_curve("2h30m")
-    assert recent and recent == [point for point in curve if point["ts"] >= "2026-01-02T03:30"]
+    recent = obs.equity_curve("2h25m")
+    assert recent and recent == [point for point in curve if point["ts"] >= "2026-01-02T03:35"]
     assert {"ts", "equity", "peak", "drawdown", "drawdown_pct", "realized", "unrealized", "position_qty", "position_value"} <= set(recent[0])

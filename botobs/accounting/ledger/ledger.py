@@ -150,6 +150,9 @@ class Ledger(Writer):
         """The last `n` lines, the newest last."""
         if n <= 0:
             return []
+        if self._reader is None:
+            lines = self._remembered(self.next_seq - n)
+            return [found for _, line in lines if (found := record(line)) is not None]
         with self.lock:
             kept = list(self._recent)[-n:] if not self._read_only else []
         whole = bool(kept) and kept[-1][0] - kept[0][0] == len(kept) - 1 and kept[-1][0] == self.next_seq - 1
