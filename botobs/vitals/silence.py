@@ -2,7 +2,7 @@
 
 The usual interval is learned. Time is cut into stretches of at least a minute, and of each the longest gap between
 two decisions counts, so that a burst of decisions says nothing about the pause after it. Usual is what three of four
-stretches stay below: one outage among them teaches nothing, and none is taken for longer than what is tolerated.
+stretches stay below: an outage now and then teaches nothing, and a bot that turns slower is soon known for it.
 """
 
 from __future__ import annotations
@@ -152,9 +152,8 @@ class SilenceWatch:
         self._gaps.extend(_sane(state))
 
     def _learn(self, now: int) -> None:
-        gap, self._gap, self._stretch = self._gap / _S, 0, now
-        limit = self.limit_s
-        self._gaps.append(gap if limit is None else min(gap, limit))
+        gap, self._gap, self._stretch = self._gap, 0, now
+        self._gaps.append(gap / _S)
 
 
 def _sane(state: Any) -> Iterator[float]:

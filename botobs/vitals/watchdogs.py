@@ -39,7 +39,6 @@ _BACKOFF_S = 5.0
 _LONGEST_BACKOFF_S = 300.0
 _ATTEMPT_S = 30.0
 _LOST_AFTER = 5  # attempts
-_TAUGHT = 2  # silences
 _SEVERAL = 4  # times its usual interval a feed that nobody declared may be silent
 _running_loop = asyncio._get_running_loop  # noqa: SLF001  # the public one raises where none runs, at a microsecond's cost
 
@@ -266,8 +265,8 @@ class Watchdogs:
         )  # fmt: skip
         feed.silences += 1
         gap = last - feed.silent_since
-        # at first it may be just the feed's way; later one outage must not make the next one pass
-        feed.usual = max(feed.usual, gap if feed.silences <= _TAUGHT else min(gap, feed.allowed))
+        # the first may be just the feed's way; later one outage must not make the next one pass
+        feed.usual = max(feed.usual, gap if feed.silences == 1 else min(gap, feed.allowed))
         feed.silent_since, feed.recovered, feed.beat_before = None, last, last
         feed.alarmed = feed.lost = False
         events.append(event)

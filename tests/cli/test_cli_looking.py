@@ -40,7 +40,7 @@ def test_dump_says_what_the_bot_says(capsys):
         == [(one.symbol, one.qty, one.mark) for one in held]
         == [("ETH/USDT", D(3), D(55))]
     )
-    assert found["ledger"] == {"lines": 13}
+    assert found["ledger"] == {"lines": 13, "damaged": []}
     status, out, err = ask(capsys, "dump")
     assert (status, err) == (0, "")
     for words in ("gross PnL", "max drawdown", "1 open position", "ETH/USDT", "1 fills came without a fee"):

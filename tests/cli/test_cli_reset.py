@@ -34,7 +34,7 @@ def test_everything_is_put_aside_and_a_bot_begins_anew(capsys):
         assert obs.totals().fills == 0
         assert obs.performance.summary("all").trades == 0
         assert obs.fill(**fills(1)[0]).booked
-    assert ask_json(capsys, "dump")[1]["ledger"] == {"lines": 1}
+    assert ask_json(capsys, "dump")[1]["ledger"] == {"lines": 1, "damaged": []}
     assert ask_json(capsys, "dump", "--data-dir", str(archive))[1]["fills"] == 12
     assert ask(capsys, "verify", "--data-dir", str(archive))[0] == 0
 

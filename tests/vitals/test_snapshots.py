@@ -154,6 +154,16 @@ def test_a_clock_set_back_repeats_nothing(tmp_path):
     assert world.of() == [(f"01-02T{hour}:00", False) for hour in range(11, 18)]
 
 
+def test_set_back_by_a_week_it_repeats_nothing(tmp_path):
+    world = World(tmp_path).tick()
+    world.go("2026-01-12T10:30:00Z", step=HOUR)
+    count = len(world.events)
+    world.clock.set("2026-01-03T10:30:00Z")
+    world.down("2026-01-03T11:30:00Z")
+    world.go("2026-01-12T10:30:00Z", step=HOUR)
+    assert len(world.events) == count
+
+
 def test_a_clock_that_was_ahead_for_years_does_not_end_it(tmp_path):
     world = World(tmp_path, "2090-01-01T10:30:00Z").tick()
     world.go("2090-01-01T12:10:00Z")

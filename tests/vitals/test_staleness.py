@@ -187,7 +187,7 @@ def test_against_the_plainest_model(course):
                 want[one] = age
             elif one in frozen and one in last and now - changed[one] > frozen[one]:
                 want[one] = now - changed[one]
-        assert world.stale == want == dict(world.staleness.fresh())
+        assert dict(world.staleness.fresh()) == want == world.stale
         assert list(world.stale.values()) == sorted(want.values(), reverse=True)
     assert not world.faults.errors
 
@@ -221,6 +221,17 @@ def test_things_of_all_kinds_freeze(same):
     assert world.stale == {"x": 80.0}
     world.value("x", np.arange(4))
     assert world.stale == {}
+
+
+def test_what_changed_before_it_was_watched_for_that_is_not_frozen():
+    world = World()
+    world.value("x", [1])
+    world.go(100)
+    world.value("x", [2])
+    world.watch("x", frozen_after="1m")
+    assert world.stale == {}
+    world.go(61)
+    assert world.stale == {"x": 61.0}
 
 
 def test_an_array_that_is_filled_anew_has_changed():

@@ -109,6 +109,15 @@ def test_one_outage_of_a_fast_feed_does_not_hide_the_next():
     assert len(world.alarms()) == 4
 
 
+def test_outages_of_a_slow_loop_do_not_hide_each_other():
+    world = World()
+    for _ in range(5):
+        for _ in range(12):
+            world.go(1, ["rebalance"]).go(299, step=5)
+        world.go(10_800, step=5)
+    assert len(world.alarms()) == 1 + 5
+
+
 def test_a_declared_limit_is_taken_as_it_is():
     world = World()
     world.dogs.watch("loop", after="2m")
@@ -368,6 +377,8 @@ def test_a_coroutine_that_hangs_is_cancelled(monkeypatch):
     monkeypatch.setattr("botobs.vitals.watchdogs._ATTEMPT_S", 0.05)
     ended = []
 
+    world = World(inline=False)
+
     async def hangs():
         try:
             await asyncio.sleep(60)
@@ -375,7 +386,15 @@ def test_a_coroutine_that_hangs_is_cancelled(monkeypatch):
             ended.append(1)
             raise
 
-    assert coming(None, fn=hangs).outcome == "hung" and ended == [1]
+    async def bot():
+        world.dogs.watch("ws", after="30s", on_stale=hangs)
+        world.go(31)
+        while not ended:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(bot(), 20))
+    until(lambda: "reconnect" in world.kinds())
+    assert world.events[-1].outcome == "hung"
 
 
 def test_without_a_loop_a_coroutine_fails_and_says_why():
