@@ -604,7 +604,8 @@ class Account:
         self.books[key] = book
         self.snapshots.touched.add(key)
         closed, revised, undone = difference(before, after)
-        return Change(ZERO, book.inventory, ZERO, ZERO, ZERO, None, None, closed, late=True, revised=revised, undone=undone)
+        change = Change(ZERO, book.inventory, ZERO, ZERO, ZERO, None, None, closed, late=True)
+        return change._replace(revised=revised, undone=undone)
 
     def _relived(self, key: BookKey, entry: Entry | None, *, gone: int | None = None) -> Change:
         """Something came for a time that the book has forgotten: live its life again, from the ledger."""

@@ -66,7 +66,7 @@ class Samples:
     def before(self, ts_ns: int) -> Sample | None:
         """The last sample at or before a moment."""
         if self._recent and self._recent[0].ts_ns <= ts_ns:
-            return next(sample for sample in reversed(list(self._recent)) if sample.ts_ns <= ts_ns)
+            return next((sample for sample in reversed(list(self._recent)) if sample.ts_ns <= ts_ns), None)
         until = ts_ns + 1
         for back in _BACK_NS:
             found: Sample | None = None

@@ -27,6 +27,7 @@ _ALIASES: Final = {
 }  # fmt: skip
 _TITLE, _MESSAGE, _KEY, _VALUE = 200, 8_000, 200, 2_000
 _MOST_FIELDS = 30
+_LAST_NS: Final = 2**63 - 1
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -145,8 +146,8 @@ def text_of(value: object, most: int) -> str:
 
 
 def made(  # noqa: PLR0917  # what a bot gives to `send`, in its order
-    alert_id: str, level: object, title: object, message: object, fields: object, key: object, *, scrub: Scrub,
-    **more: Any,
+    alert_id: str, level: object, title: object, message: object, fields: object, key: object, *, ts_ns: Any,
+    scrub: Scrub, symbol: object = None, **more: Any,
 ) -> Alert:  # fmt: skip
     """An alert of whatever the bot gave; never raises because of it."""
     name, _ = level_of(level)
@@ -155,8 +156,21 @@ def made(  # noqa: PLR0917  # what a bot gives to `send`, in its order
     # without a key it holds back its like: the same words again
     about = f"{heading}: {body}" if key is None else scrub.text(text_of(key, _KEY))
     return Alert(
-        id=alert_id, level=name, title=heading, message=body, fields=_fields(fields, scrub), key=about[:_KEY], **more
+        ts_ns=_moment(ts_ns),
+        symbol=None if symbol is None else text_of(symbol, 80),
+        id=alert_id,
+        level=name,
+        title=heading,
+        message=body,
+        fields=_fields(fields, scrub),
+        key=about[:_KEY],
+        **more,
     )
+
+
+def _moment(ts_ns: Any) -> int:
+    """What an event of the bot's own may have for a time, as one that can be written."""
+    return min(max(ts_ns, 0), _LAST_NS) if type(ts_ns) is int else 0
 
 
 def _fields(given: object, scrub: Scrub) -> dict[str, Any]:
@@ -166,4 +180,10 @@ def _fields(given: object, scrub: Scrub) -> dict[str, Any]:
         given = {"fields": given}
     plain: dict[str, Any] = orjson.loads(scrub.line(given))
     some = list(plain.items())[:_MOST_FIELDS]
-    return {text_of(name, 80): text_of(value, _VALUE) if type(value) is str else value for name, value in some}
+    return {text_of(name, 80): _bounded(value) for name, value in some}
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, dict | list) and len(text := orjson.dumps(value)) > _VALUE:
+        value = text.decode()
+    return text_of(value, _VALUE) if isinstance(value, str) else value

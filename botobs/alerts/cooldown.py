@@ -57,21 +57,21 @@ class Cooldowns:
         self._cooldown_ns = cooldown_ns
         self._said: dict[str, Said] = {}
 
-    def admit(self, alert: Alert, perf_ns: int) -> Alert | None:
+    def admit(self, alert: Alert, now_ns: int, perf_ns: int) -> Alert | None:
         """The alert to send, with the count of what was held back before it; `None`: this one is held back."""
         said = self._said.get(alert.key)
         rank = rank_of(alert.level)
-        if said is not None and rank <= said.rank and not self._over(said, alert.ts_ns, perf_ns):
+        if said is not None and rank <= said.rank and not self._over(said, now_ns, perf_ns):
             said.held += 1
             if said.held_since_ns is None:
-                said.held_since_ns = alert.ts_ns
+                said.held_since_ns = now_ns
             return None
-        began = said.began_ns if said is not None and said.open else alert.ts_ns
+        began = said.began_ns if said is not None and said.open else now_ns
         if said is not None and said.held:
             alert = attrs.evolve(alert, held=said.held, since_ns=said.held_since_ns)
         self._said.pop(alert.key, None)  # the newest stand at the end
-        self._said[alert.key] = Said(rank, alert.title, alert.id, alert.ts_ns, perf_ns, began)
-        self._make_room(alert.ts_ns, perf_ns)
+        self._said[alert.key] = Said(rank, alert.title, alert.id, now_ns, perf_ns, began)
+        self._make_room(now_ns, perf_ns)
         return alert
 
     def resolve(self, key: str) -> Said | None:

@@ -112,15 +112,15 @@ class Desk:
         _, certain = level_of(level)
         if not certain:
             self._faults.say("alerts", "level", "an alert's level is none of info, warning, critical: taken as warning")
-        self._admit(self._made(level, title, message, fields, key, ts_ns=ts_ns), perf_ns)
+        self._admit(self._made(level, title, message, fields, key, ts_ns=ts_ns), ts_ns, perf_ns)
 
-    def happened(self, rule: Rule, event: Event, perf_ns: int) -> None:
+    def happened(self, rule: Rule, event: Event, now_ns: int, perf_ns: int) -> None:
         """An event came that `rule` is about."""
         verdict = self._judge.ask(rule, event, perf_ns)
         if verdict is None:
             return
         if verdict.says == "over":
-            self.over(event.ts_ns, perf_ns, verdict.key)
+            self.over(now_ns, perf_ns, verdict.key)
             return
         kind = type(event).kind or type(event).__name__
         self._admit(
@@ -128,6 +128,7 @@ class Desk:
                 verdict.level, verdict.title, verdict.message, verdict.fields, verdict.key, ts_ns=event.ts_ns,
                 symbol=event.symbol, event=kind,
             ),
+            now_ns,
             perf_ns,
         )  # fmt: skip
 
@@ -282,9 +283,9 @@ class Desk:
             bot=self._origin.bot, run_id=self._origin.run_id, **more,
         )  # fmt: skip
 
-    def _admit(self, alert: Alert, perf_ns: int) -> None:
+    def _admit(self, alert: Alert, now_ns: int, perf_ns: int) -> None:
         self._dirty = True
-        admitted = self._cooldowns.admit(alert, perf_ns)
+        admitted = self._cooldowns.admit(alert, now_ns, perf_ns)
         if admitted is None:
             self._fates.line(alert, "held")
             return

@@ -19,6 +19,7 @@ from botobs.alerts.rules import Rule, built_in
 from botobs.alerts.saved import Saved
 from botobs.alerts.scrub import Scrub
 from botobs.config import seconds
+from botobs.events.alerts import AlertFate
 from botobs.timebox import Pool
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = ["Alerts"]
 Fn = TypeVar("Fn")
 
 _S: Final = 1_000_000_000
+_MOST_HANGING: Final = 4
 
 
 class Alerts:
@@ -111,8 +113,7 @@ class Alerts:
         self._scrub = Scrub(redactor, webhook_url, bot_token)
         self._origin = Origin(bot, run_id)
         self._limit_s = seconds(limit)
-        # not the process's own pool: what hangs here must not keep the kill switch from its callbacks
-        self._pool = Pool(most_abandoned=16) if threaded else None
+        self._threaded = threaded
         self._subscribe = subscribe
         self._fates = Fates(write, self._failed)
         self._desk = Desk(
@@ -121,7 +122,7 @@ class Alerts:
             burst=Burst(burst, round(seconds(burst_window) * _S)),
             saved=Saved(folder),
             fates=self._fates,
-            judge=Judge(self._pool, self._failed),
+            judge=Judge(self._pool(), self._failed),
             scrub=self._scrub,
             clock=clock,
             faults=faults,
@@ -130,7 +131,7 @@ class Alerts:
         self._room = Room(self._desk, self._fates, faults=faults, failed=self._failed, threaded=threaded, chance=chance)
         self._slack = _slack(webhook_url, bot_token, channel, api_url, clock)
         if self._slack is not None:
-            self._desk.welcome(self._room.receiver(Post(self._slack, self._pool)))
+            self._desk.welcome(self._room.receiver(Post(self._slack, self._pool())))
         self._room.begin()
         for rule in built_in(drawdown=drawdown) if rules is None else rules:
             self._listen(rule)
@@ -227,7 +228,7 @@ class Alerts:
         except (TypeError, ValueError) as error:
             self._failed("alerts.to", error)
             limit_s = self._limit_s
-        self._room.put(("welcome", self._room.receiver(Callback(fn, limit_s, self._pool, self._failed))))
+        self._room.put(("welcome", self._room.receiver(Callback(fn, limit_s, self._pool(), self._failed))))
         return fn
 
     def test(self) -> Answer:
@@ -284,6 +285,10 @@ class Alerts:
 
     # -- in between --------------------------------------------------------------------------------------------------
 
+    def _pool(self) -> Pool | None:
+        # one for each, none of them the process's own: what hangs must keep nobody else from being called
+        return Pool(most_abandoned=_MOST_HANGING) if self._threaded else None
+
     def _listen(self, rule: Rule) -> None:
         if self._subscribe is None:
             return
@@ -293,7 +298,11 @@ class Alerts:
             self._failed("alerts.on", error)
 
     def _seen(self, rule: Rule, event: Event) -> None:
-        self._room.put(("happened", rule, event, self._clock.perf_ns()), "critical" if rule.trusted else "warning")
+        if isinstance(event, AlertFate):  # an alert about what became of an alert, and so on for ever
+            return
+        clock = self._clock
+        item = ("happened", rule, event, clock.time_ns(), clock.perf_ns())
+        self._room.put(item, "critical" if rule.trusted else "warning")
 
     def _failed(self, where: str, error: BaseException) -> None:
         with contextlib.suppress(Exception):  # strict mode raises; here the work has to go on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import threading
@@ -159,6 +158,8 @@ class Receiver:
 def _run(fn: Callable[[Any], object], alert: Alert) -> None:
     result = fn(alert)
     if inspect.isawaitable(result):
+        import asyncio  # noqa: PLC0415  # for who has async functions
+
         asyncio.run(_awaited(result))
 
 

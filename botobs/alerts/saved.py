@@ -10,6 +10,7 @@ import orjson
 
 from botobs.alerts.alert import Alert
 from botobs.datadir import atomic_write
+from botobs.streams.encode import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,7 +84,7 @@ class Saved:
         entries = [
             {"runs": one.runs, "answers": one.answers, "thread": one.thread, "alert": one.alert.state()} for one in kept
         ]
-        atomic_write(self._path, orjson.dumps({"v": 1, "keys": keys(), "pending": entries}))
+        atomic_write(self._path, dumps({"v": 1, "keys": keys(), "pending": entries}))
 
 
 def _fresh(kept: Kept, now_ns: int) -> bool:

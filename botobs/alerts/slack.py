@@ -141,14 +141,13 @@ class _Wire:
     """One request by urllib, errors of HTTP being answers as well."""
 
     def __init__(self) -> None:
-        self._opener: urllib.request.OpenerDirector | None = None
+        # certificates take some milliseconds to load: at the start, not when the first alert goes out
+        secure = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+        self._opener = urllib.request.build_opener(_NoRedirect, secure)
 
     def fetch(self, request: urllib.request.Request, timeout_s: float) -> _Fetched:
         if not request.full_url.lower().startswith(("https://", "http://")):
             raise ValueError("not an address of the web")
-        if self._opener is None:  # the certificates take some milliseconds to load
-            secure = urllib.request.HTTPSHandler(context=ssl.create_default_context())
-            self._opener = urllib.request.build_opener(_NoRedirect, secure)
         try:
             response = self._opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:

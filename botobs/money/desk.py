@@ -124,7 +124,10 @@ class Desk:
     def fill(self, order_id: Any, said: dict[str, Any], place: Place, more: Mapping[str, Any] | None) -> FillReport:
         """Book a fill and wait until it is as durable as configured."""
         report, work = self.book_fill(order_id, said, place, more)
-        return report if work is None else self.filled(work)
+        if report is not None:
+            return report
+        assert work is not None
+        return self.filled(work)
 
     def book_fill(
         self, order_id: Any, said: dict[str, Any], place: Place, more: Mapping[str, Any] | None

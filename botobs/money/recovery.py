@@ -37,7 +37,7 @@ _RECORDS_BACK = 6_000
 
 
 @exact
-def catch_up(
+def catch_up(  # noqa: PLR0917 - each is another part of the room
     account: Account,
     restored: Restored,
     trades: TradeTracker,

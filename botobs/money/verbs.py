@@ -203,7 +203,7 @@ class MoneyVerbs:
                 more = money.context("fill", more, said)
             report, work = money.desk.book_fill(order_id, said, self._place(keep=True), more)
             if work is None:
-                return report or _OVER
+                return _OVER if report is None else report  # a report of what was not booked is false
             waiting = money.later(work)
         except Exception as error:
             return self._broken("fill", {"order_id": order_id, **said, **more}, error)

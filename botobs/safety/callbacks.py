@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import sys
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
 
     from botobs.faults import Faults
 
-__all__ = ["Called", "Caller", "Flattening", "flattening", "is_async", "name_of", "promptly"]
+__all__ = ["Called", "Caller", "Flattening", "flattening", "is_async", "name_of"]
 
 _running_loop = asyncio._get_running_loop  # noqa: SLF001  # None, where the public one raises: half a microsecond
 _LOOP_LATE_S: Final = 0.05
-_PROMPT_S: Final = 0.000_01
 
 
 @attrs.frozen
@@ -214,30 +212,3 @@ def _text(error: BaseException) -> str:
 
 def _nothing() -> None:
     pass
-
-
-class promptly:  # noqa: N801  # read as the adverb it is: `with promptly():`
-    """Have a thread that waits for the interpreter get it within microseconds, not within five milliseconds.
-
-    A trip goes from thread to thread and to the disk, and each time it would wait until some busy thread has had its
-    turn. `done` ends it, as soon as the first callback runs.
-    """
-
-    __slots__ = ("_before", "_within")
-
-    def __enter__(self) -> Self:
-        self._before = sys.getswitchinterval()
-        self._within = 0.0
-        if self._before > _PROMPT_S:
-            sys.setswitchinterval(_PROMPT_S)
-            self._within = sys.getswitchinterval()
-        return self
-
-    def done(self) -> None:
-        """As it was, unless somebody else has set it since."""
-        within, self._within = self._within, 0.0
-        if within and sys.getswitchinterval() == within:
-            sys.setswitchinterval(self._before)
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.done()

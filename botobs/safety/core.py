@@ -21,7 +21,7 @@ from botobs.events.switch import (
     KillSwitchTripped,
     KillSwitchTrippedAgain,
 )
-from botobs.safety.callbacks import Called, Caller, Flattening, flattening, is_async, name_of, promptly
+from botobs.safety.callbacks import Called, Caller, Flattening, flattening, is_async, name_of
 from botobs.safety.latch import ACTIVE, HALTED, LEVELS, REDUCE_ONLY, Latch, Standing
 from botobs.safety.said import Answer, Drilled, Trip, line
 
@@ -260,8 +260,7 @@ class Core:
         aside = _Aside(lambda: self._record(ts_ns, before, now, source, durable=durable))
         if not self._threaded:
             aside.wait_inline()
-        with promptly() as prompt:
-            called = self._call_all(trip, epoch, aside, prompt)
+        called = self._call_all(trip, epoch, aside)
         took_ms = round((time.perf_counter() - begun) * 1e3, 3)
         aside.wait()
         if called:
@@ -284,7 +283,7 @@ class Core:
         )  # fmt: skip
         self._latch.sync()
 
-    def _call_all(self, trip: Trip, epoch: int | None, aside: _Aside, prompt: promptly) -> list[Called]:
+    def _call_all(self, trip: Trip, epoch: int | None, aside: _Aside) -> list[Called]:
         """Everybody registered, in order; nobody's failure is another's."""
         token = flattening.set(None if epoch is None else Flattening(self, epoch))
         self._caller.note_loop()
@@ -295,7 +294,7 @@ class Core:
                 if callback.is_async:
                     aside.start()
                 else:
-                    fn = functools.partial(_first, aside, prompt, fn)
+                    fn = functools.partial(_first, aside, fn)
                 called.append(self._called(fn, trip, callback))
         finally:
             flattening.reset(token)
@@ -319,17 +318,16 @@ class Core:
 
         The state file is written with what it says already, and everybody registered is called.
         """
-        with promptly() as prompt:
-            begun = time.perf_counter()
-            ts_ns, ts = self._pace.wall(), self._pace.text()
-            trip = Trip(line(reason) or "drill", None, {}, HALTED, ts, drill=True)
-            durable = self._latch.rehearse()
-            written_ms = round((time.perf_counter() - begun) * 1e3, 3)
-            synced: list[bool] = []
-            aside = _Aside(lambda: synced.append(self._latch.sync()))
-            if not self._threaded:
-                aside.wait_inline()
-            called = self._call_all(trip, None, aside, prompt)
+        begun = time.perf_counter()
+        ts_ns, ts = self._pace.wall(), self._pace.text()
+        trip = Trip(line(reason) or "drill", None, {}, HALTED, ts, drill=True)
+        durable = self._latch.rehearse()
+        written_ms = round((time.perf_counter() - begun) * 1e3, 3)
+        synced: list[bool] = []
+        aside = _Aside(lambda: synced.append(self._latch.sync()))
+        if not self._threaded:
+            aside.wait_inline()
+        called = self._call_all(trip, None, aside)
         took_ms = round((time.perf_counter() - begun) * 1e3, 3)
         aside.wait()
         found = Drilled(took_ms, written_ms, durable and synced == [True], tuple(called))
@@ -465,8 +463,7 @@ class Core:
                 self._owed = raised
 
 
-def _first(aside: _Aside, prompt: promptly, fn: Callable[[Trip], Any], trip: Trip) -> Any:
+def _first(aside: _Aside, fn: Callable[[Trip], Any], trip: Trip) -> Any:
     """The callback begins: so may the rest."""
     aside.start()
-    prompt.done()
     return fn(trip)

@@ -46,8 +46,8 @@ def fingerprint(value: Any) -> Any:
         return value
     try:
         if hasattr(value, "tobytes"):
-            return zlib.crc32(value.tobytes())
-        return zlib.crc32(repr(value)[:_LONGEST].encode("utf-8", "replace"))
+            return (zlib.crc32(value.tobytes()),)  # no number that a plain value could be
+        return (zlib.crc32(repr(value)[:_LONGEST].encode("utf-8", "replace")),)
     except Exception:  # it cannot be looked at: it counts as another one each time
         return object()
 

@@ -226,7 +226,7 @@ class Watchdogs:
             return
         if last != feed.beat_before:  # about once a second is often enough to learn what matters here
             gap, feed.beat_before = last - feed.beat_before, last
-            feed.usual = gap if gap > feed.usual else feed.usual - (feed.usual - gap) // 16
+            feed.usual = gap if gap > feed.usual else feed.usual - (feed.usual - gap) // 8
         if now - last > feed.allowed:
             feed.silent_since = last
             # one that was back for no longer than it may be silent has not really been back
@@ -266,7 +266,7 @@ class Watchdogs:
         feed.silences += 1
         gap = last - feed.silent_since
         # the first may be just the feed's way; later one outage must not make the next one pass
-        feed.usual = max(feed.usual, gap if feed.silences == 1 else min(gap, feed.allowed))
+        feed.usual = max(feed.usual, gap if feed.silences == 1 else min(gap, 2 * feed.usual))
         feed.silent_since, feed.recovered, feed.beat_before = None, last, last
         feed.alarmed = feed.lost = False
         events.append(event)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botobs.alerts import Alert, Alerts
+from botobs.events import Event
 from botobs.faults import Faults
 from botobs.testing import Clock
 from tests.alerts.parlour import Lines, Parlour
@@ -228,7 +229,19 @@ class Unprintable:
     __repr__ = __str__
 
 
-NASTY = [None, 1, float("nan"), b"x", "", "\ud800\x00\x1b", "x" * 100_000, Unprintable(), [1], {"a": Unprintable()}, {1: 2}]
+NASTY = [
+    None,
+    1,
+    float("nan"),
+    b"x",
+    "",
+    "\ud800\x00\x1b",
+    "x" * 100_000,
+    Unprintable(),
+    [1],
+    {"a": Unprintable()},
+    {1: 2},
+]
 
 
 @pytest.mark.parametrize("nasty", NASTY, ids=lambda n: type(n).__name__)
@@ -304,7 +317,12 @@ def test_a_critical_alert_without_receivers_waits_for_the_next_run(tmp_path):
     assert p.lines.fates() == ["pending", "pending"]
     with Parlour(folder=tmp_path, run_id="run2").listen() as p:
         (alert,) = p.got
-        assert (alert.title, alert.late, alert.run_id, dict(alert.fields)) == ("Lost connection", True, "run1", {"a": 1})
+        assert (alert.title, alert.late, alert.run_id, dict(alert.fields)) == (
+            "Lost connection",
+            True,
+            "run1",
+            {"a": 1},
+        )
         assert p.lines[-1]["fate"] == "delivered"
         assert p.lines[-1]["from_run"] == "run1"
     with Parlour(folder=tmp_path, run_id="run3").listen() as p:
@@ -463,3 +481,58 @@ def test_too_many_at_once_drop_the_least_and_say_so():
     assert faults.drops == {"alerts": 100}
     assert [line["count"] for line in lines if line["fate"] == "failed"] == [100]
     assert len([line for line in lines if line["level"] == "critical" and line["fate"] == "delivered"]) == 100
+
+
+def test_a_frozen_clock():
+    import freezegun
+
+    from botobs.clock import SystemClock
+
+    with freezegun.freeze_time("2026-01-02T03:04:05Z") as frozen, Parlour(clock=SystemClock()).listen() as p:
+        for _ in range(2):
+            p.alerts.send("warning", "a", key="k")
+            frozen.tick(3599)
+            p.alerts.send("warning", "a", key="k")
+            frozen.tick(1)
+        assert [alert.held for alert in p.got] == [0, 1]
+
+
+def test_a_field_of_any_size_is_bounded():
+    with Parlour().listen() as p:
+        p.alerts.send("info", "t", "", {"deep": {"a": ["x" * 100] * 10_000}, "many": list(range(10_000))})
+        assert all(len(value) <= 2_000 for value in p.got[0].fields.values())
+
+
+def test_functions_that_hang_keep_nobody_from_the_rest():
+    import threading
+
+    stuck = threading.Event()
+    with Parlour(threaded=True) as p:
+        p.alerts.to(lambda alert: stuck.wait(10), limit=0.01)
+        p.listen()
+        p.alerts.on(Event, title="rule", when=lambda event: True)
+        for number in range(20):
+            p.alerts.send("critical", f"{number}")
+        assert p.flush()
+        p.fan.publish(Event(ts_ns=1))
+        assert p.flush()
+        assert len(p.got) == 21
+        stuck.set()
+
+
+def test_a_signal_handler_may_send():
+    import signal
+
+    with Parlour(threaded=True).listen() as p:
+        previous = signal.signal(
+            signal.SIGALRM, lambda *_: p.alerts.send("critical", "from the handler", f"{len(p.got)}")
+        )
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        try:
+            for number in range(1_500):
+                p.alerts.send("info", "x", key="k")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+        assert p.flush()
+        assert "from the handler" in p.titles

@@ -123,7 +123,12 @@ def test_a_rule_of_the_users_own():
         assert not p.got
         p.fan.publish(Rebalanced(ts_ns=1, symbol="BTC", turnover=2.0, more={"why": "{symbol}", "turnover": 9}))
         (alert,) = p.got
-        assert (alert.title, alert.key, alert.level, alert.symbol) == ("BTC turned over 2.0", "turnover-BTC", "critical", "BTC")
+        assert (alert.title, alert.key, alert.level, alert.symbol) == (
+            "BTC turned over 2.0",
+            "turnover-BTC",
+            "critical",
+            "BTC",
+        )
         assert alert.message == "why: {symbol}, -, 2.0"
         assert dict(alert.fields) == {"turnover": 2.0, "why": "{symbol}"}
         p.fan.publish(Rebalanced(ts_ns=1, symbol="BTC", turnover=0))
@@ -133,7 +138,9 @@ def test_a_rule_of_the_users_own():
 def test_a_rule_of_defaults_and_functions():
     with Parlour().listen() as p:
         p.alerts.on(Rebalanced)
-        p.alerts.on(Recorded, title=lambda event: f"into {event.into}", fields={"m": "{mood}"}, key=lambda event: event.into)
+        p.alerts.on(
+            Recorded, title=lambda event: f"into {event.into}", fields={"m": "{mood}"}, key=lambda event: event.into
+        )
         p.fan.publish(Rebalanced(ts_ns=1, turnover=0.1))
         p.fan.publish(Rebalanced(ts_ns=1, turnover=0.2))  # the same rule: held back, whatever its figures
         p.fan.publish(Recorded(ts_ns=1, into="notes", fields={"mood": "calm"}))
@@ -189,3 +196,26 @@ def test_a_wrong_receiver_is_counted(wrong):
         p.alerts.to(wrong)
         p.alerts.send("info", "a")
         assert p.faults.errors == {"alerts.to": 1}
+
+
+def test_an_alert_about_alerts_does_not_feed_itself():
+    from botobs.events.alerts import AlertFate
+
+    with Parlour().listen() as p:
+        p.alerts.on(Event, level="info")
+        p.fan.publish(AlertFate(ts_ns=1, record={"fate": "delivered"}))
+        assert not p.got
+
+
+@pytest.mark.parametrize("ts_ns", [0, -5, 10**30, 1.5, None, "x"])
+def test_events_with_times_that_are_none(tmp_path, ts_ns):
+    with Parlour(folder=tmp_path).listen() as p:
+        p.alerts.on(Rebalanced, level="critical", key="k")
+        p.fan.publish(Rebalanced(ts_ns=ts_ns, symbol=object()))
+        p.alerts.send("critical", "t", key="k")  # the same key, within the hour
+        p.later(3600)
+        p.fan.publish(Rebalanced(ts_ns=ts_ns))
+        assert "alerts.state" not in p.faults.errors
+        if type(ts_ns) is int:
+            assert [alert.held for alert in p.got] == [0, 1]
+    assert (tmp_path / "alerts.json").exists()

@@ -554,7 +554,8 @@ def test_a_cancelled_afill_still_books_and_many_share_the_disk(tmp_path):
     reports = asyncio.run(all_of_it())
     assert all(report.booked and report.durable for report in reports)
     assert obs.totals().fills == 201 and obs.ledger.verify().ok
-    assert not asyncio.run(obs.afill(symbol=S, side="up", qty=1, price=1)).booked
+    wrong = asyncio.run(obs.afill(symbol=S, side="up", qty=1, price=1))
+    assert not wrong.booked and "side" in wrong.reason
     assert asyncio.run(obs.afill(symbol=S, side="buy", qty=1, price=100, fee=0, fill_id="7")).duplicate
     obs.shutdown(10)
     assert asyncio.run(obs.afill(symbol=S, side="buy", qty=1, price=1)).reason

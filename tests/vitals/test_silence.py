@@ -205,6 +205,14 @@ def test_a_forked_child_leaves_no_sign(tmp_path):
     sign.abandon()
 
 
+def test_one_that_is_half_written_over_is_unknown(tmp_path):
+    sign = Alive(tmp_path, Clock())
+    whole = (tmp_path / "alive").read_bytes()
+    (tmp_path / "alive").write_bytes(whole.replace(b'"wall":1', b'"wall":2'))
+    assert judge(tmp_path).state == "unknown"
+    sign.abandon()
+
+
 @pytest.mark.parametrize("content", [None, b"", b"\0" * 512, b"deadbeef {}", b"x" * 10_000])
 def test_what_cannot_be_read_is_unknown(tmp_path, content):
     if content is not None:

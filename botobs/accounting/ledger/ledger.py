@@ -151,13 +151,13 @@ class Ledger(Writer):
         if n <= 0:
             return []
         if self._reader is None:
-            lines = self._remembered(self.next_seq - n)
-            return [found for _, line in lines if (found := record(line)) is not None]
+            remembered = self._remembered(self.next_seq - n)
+            return [found for _, line in remembered if (found := record(line)) is not None]
         with self.lock:
             kept = list(self._recent)[-n:] if not self._read_only else []
         whole = bool(kept) and kept[-1][0] - kept[0][0] == len(kept) - 1 and kept[-1][0] == self.next_seq - 1
         lines = [line for _, line in kept]
-        if self._reader is not None and not (whole and (len(kept) == n or kept[0][0] == 1)):
+        if not (whole and (len(kept) == n or kept[0][0] == 1)):
             lines = self._from_the_end(self._reader, n)
         return [found for line in lines if (found := record(line)) is not None]
 

@@ -53,21 +53,26 @@ class _Within(Trigger):
         return self.verdict(broken=False)
 
     def used(self) -> float | None:
+        """Which share of the limit is used."""
         return len(self.times) / self.limit
 
     def inputs(self) -> dict[str, Any]:
+        """The figures that decide it."""
         said = {"count": len(self.times), "limit": self.limit, "within_s": self.within}
         return said if self.last is None else {**said, "last": self.last}
 
     def rearm(self) -> None:
+        """Count anew."""
         super().rearm()
         self.times.clear()
 
     def state(self) -> dict[str, Any]:
+        """What it has to remember."""
         now = self.pace.steady()
         return {**super().state(), "ages": [max(now - then, 0) for then in self.times], "at": self.pace.wall()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Remember."""
         super().restore(state)
         # a clock that was set back meanwhile: as if no time had passed, so that nothing is forgotten too early
         passed = max(self.pace.wall() - int(state["at"]), 0)
@@ -136,19 +141,24 @@ class ConsecutiveLosses(Trigger):
         return self.verdict(broken=row >= self.limit)
 
     def used(self) -> float | None:
+        """Which share of the limit is used."""
         return self.row / self.limit
 
     def inputs(self) -> dict[str, Any]:
+        """The figures that decide it."""
         return {"losses": self.row, "limit": self.limit}
 
     def rearm(self) -> None:
+        """Count anew."""
         super().rearm()
         self.row = 0
 
     def state(self) -> dict[str, Any]:
+        """What it has to remember."""
         return {**super().state(), "row": self.row}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Remember."""
         super().restore(state)
         self.row = int(state["row"])
 
@@ -187,11 +197,14 @@ class SameBarRoundTrip(Trigger):
         return verdict
 
     def inputs(self) -> dict[str, Any]:
+        """The figures that decide it."""
         return dict(self.last)
 
     def state(self) -> dict[str, Any]:
+        """What it has to remember."""
         return {**super().state(), "opened": self.opened}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Remember."""
         super().restore(state)
         self.opened = {str(symbol): str(bar) for symbol, bar in state["opened"].items()}

@@ -76,10 +76,12 @@ class When(Trigger):
 
     @property
     def label(self) -> str:
+        """How records name it."""
         return f"When({self.name or getattr(self.fn, '__name__', type(self.fn).__name__)})"
 
     @property
     def key(self) -> str:
+        """Under which name its memory is kept."""
         return self.label
 
     def ask(self, facts: Facts) -> Any:
@@ -95,5 +97,6 @@ class When(Trigger):
         return Verdict.BROKEN if outcome.value else Verdict.FINE
 
     def inputs(self) -> dict[str, Any]:
+        """The figures that decide it."""
         said = {"equity": text_of(self.facts.equity), "peak": text_of(self.facts.peak)}
         return {key: value for key, value in said.items() if value is not None}

@@ -94,11 +94,13 @@ class OfEquity(Trigger):
         self.calm_at = _minus(top, _times(_times(way, share), _CALMER))
 
     def passing(self) -> Verdict | None:
+        """Time has passed."""
         if self.stale_after is None or not self.known_at:
             return None
         return Verdict.UNKNOWN if self.pace.steady() - self.known_at > self.stale_after * 1e9 else None
 
     def used(self) -> float | None:
+        """Which share of the limit is used."""
         top = self.counts_from()
         if top is None or self.value is None or self.halt_at == _NEVER:
             return None
@@ -106,14 +108,17 @@ class OfEquity(Trigger):
         return float((top - self.value) / way) if way > 0 else 1.0
 
     def inputs(self) -> dict[str, Any]:
+        """The figures that decide it."""
         limit = None if self.halt_at == _NEVER else self.halt_at
         said = {"equity": self.value, "limit": limit, "counted_from": self.counts_from()}
         return {key: text_of(value) for key, value in said.items() if value is not None}
 
     def state(self) -> dict[str, Any]:
+        """What it has to remember."""
         return {**super().state(), "value": text_of(self.value), "moved": text_of(self.moved)}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Remember."""
         self.value, self.moved = _read(state.get("value")), number(state.get("moved", "0"))
         super().restore(state)
 
@@ -131,6 +136,7 @@ class FromPeak(OfEquity):
     own: bool = attrs.field(default=False, init=False, repr=False)  # counts from a reset, not from the account's peak
 
     def meet(self, value: Decimal, peak: Decimal | None) -> None:
+        """Work out the levels anew, if `value` changes them."""
         top = self.top
         if top is not None and value <= top:
             return
@@ -148,6 +154,7 @@ class FromPeak(OfEquity):
         raise NotImplementedError
 
     def shift(self, by: Decimal) -> None:
+        """Money was moved."""
         super().shift(by)
         if self.top is not None:
             self.top = _plus(self.top, by)
@@ -155,18 +162,22 @@ class FromPeak(OfEquity):
             self._levels()
 
     def counts_from(self) -> Decimal | None:
+        """The equity that nothing of the limit is used at."""
         return self.top
 
     def rearm(self) -> None:
+        """Count anew."""
         super().rearm()
         self.top, self.own = self.value, True
         if self.top is not None:
             self._levels()
 
     def state(self) -> dict[str, Any]:
+        """What it has to remember."""
         return {**super().state(), "top": text_of(self.top), "own": self.own}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Remember."""
         super().restore(state)
         self.top, self.own = _read(state.get("top")), bool(state.get("own"))
         if self.top is not None:
@@ -191,6 +202,7 @@ class EquityBelow(FromPeak):
     floor: Decimal = attrs.field(converter=number)
 
     def breaks(self, value: Decimal) -> bool:
+        """Whether `value` is beyond the limit."""
         return value < self.halt_at
 
     def _levels(self) -> None:
@@ -249,6 +261,7 @@ class DailyLoss(OfEquity):
     day: int = attrs.field(default=-1, init=False, repr=False)
 
     def meet(self, value: Decimal, peak: Decimal | None) -> None:  # noqa: ARG002  # a day's loss knows no peak
+        """Work out the levels anew, if `value` changes them."""
         today = self.pace.day()
         if today == self.day:
             return
@@ -269,24 +282,29 @@ class DailyLoss(OfEquity):
         self.levels(start, _minus(start, self.limit))
 
     def shift(self, by: Decimal) -> None:
+        """Money was moved."""
         super().shift(by)
         self.days = {day: _plus(start, by) for day, start in self.days.items()}
         if self.days:
             self._levels()
 
     def counts_from(self) -> Decimal | None:
+        """The equity that nothing of the limit is used at."""
         return self.days.get(self.day)
 
     def rearm(self) -> None:
+        """Count anew."""
         super().rearm()
         if self.value is not None and self.days:
             self.days = {self.day: self.value}
             self._levels()
 
     def state(self) -> dict[str, Any]:
+        """What it has to remember."""
         return {**super().state(), "days": {str(day): text_of(start) for day, start in self.days.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Remember."""
         super().restore(state)
         self.days = {int(day): number(start) for day, start in state["days"].items()}
         if self.days:

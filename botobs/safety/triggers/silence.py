@@ -33,12 +33,15 @@ class _Age(Trigger):
         return self.verdict(broken=found >= self.span())
 
     def used(self) -> float | None:
+        """Which share of the limit is used."""
         return None if self.age is None else self.age / self.span()
 
     def inputs(self) -> dict[str, Any]:
+        """The figures that decide it."""
         return {"age_s": None if self.age is None else round(self.age, 3), "limit_s": self.span()}
 
     def rearm(self) -> None:
+        """Count anew."""
         super().rearm()
         self.age = None
 
@@ -61,9 +64,11 @@ class Stale(_Age):
 
     @property
     def key(self) -> str:
+        """Under which name its memory is kept."""
         return f"Stale({self.name})"
 
     def span(self) -> float:
+        """How old it may be, in seconds."""
         return self.after
 
     def observe(self, ages: Mapping[str, float]) -> Verdict | None:
@@ -74,6 +79,7 @@ class Stale(_Age):
         return self.judge(ages[self.name])
 
     def inputs(self) -> dict[str, Any]:
+        """The figures that decide it."""
         return {"feed": self.name, **super().inputs()}
 
 
@@ -90,6 +96,7 @@ class Silence(_Age):
     after: float = attrs.field(default=60.0, converter=duration)
 
     def span(self) -> float:
+        """How old it may be, in seconds."""
         return self.after
 
     def observe(self, age_s: float | None) -> Verdict:
