@@ -166,6 +166,7 @@ class Account:
         self.curve = Curve(
             terms.starting_equity, tz=terms.timezone, bucket=terms.sharpe_bucket, days_per_year=terms.days_per_year
         )
+        self.writing = writing
         self.snapshots = Snapshots(snapshots, writing=writing)
         self._peak = ZERO, "0"  # the curve's, and as text
         self.busy = False  # an entry is half booked

@@ -221,10 +221,11 @@ def _restored(account: Account, state: dict[str, Any], folder: Path | None) -> d
         account.instruments.tell(venue, instrument_of(told))
     books = {tuple(key): Book.of_state(book) for key, book in state["books"]}
     voided = dict(state["voided"])
-    index = None if folder is None else FillIndex.load(folder / "fills.index")
+    index = None if folder is None or not account.writing else FillIndex.load(folder / "fills.index")
     if index is None or index.watermark > state["seq"]:
         index = FillIndex()
-    for seq, raw in account.ledger.lines(index.watermark + 1, state["seq"]):
+    since = index.watermark + 1 if account.writing else state["seq"] + 1
+    for seq, raw in account.ledger.lines(since, state["seq"]):
         line = orjson.loads(raw)
         if line["type"] == "fill" and "fill_id" in line:
             index.add(identity_of(line), content(line), seq)

@@ -71,6 +71,7 @@ class _Composer:
     def __init__(self, account: Account, lived: int) -> None:
         self._account = account
         self._known = lived
+        self._writing = account.writing  # who only looks needs no index of duplicates, and keeps no snapshots
         self._near_end = account.ledger.next_seq - _LAST  # to keep lines before that takes a tenth of the time
         self.done = Composed()
         self._broken = self.done.relived  # books in which something came too late: lived again at the end
@@ -85,7 +86,7 @@ class _Composer:
         for seq, raw in account.ledger.lines(account.applied + 1):
             try:
                 line = loads(raw)
-                if line["ts"] >= boundary:
+                if line["ts"] >= boundary and self._writing:
                     boundary = snapshots.pass_over(line["ts"], seq - 1, account.books, self._broken)
                 apply(line, seq)
             except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
@@ -145,7 +146,7 @@ class _Composer:
     def _fill(self, line: Mapping[str, Any], seq: int) -> None:
         account, get = self._account, line.get
         fill_id = get("fill_id")
-        if fill_id is not None:
+        if fill_id is not None and self._writing:
             account.index.add(identity_of(line), content_of(line), seq)
         if "instrument" in line:
             self._learn(line)

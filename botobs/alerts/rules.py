@@ -28,6 +28,8 @@ from botobs.events.safety import (
     KillSwitchChanged,
     SameBarRoundTrip,
 )
+from botobs.events.switch import KeepAliveFailed
+from botobs.events.vitals import BotAwake, BotSilent
 
 __all__ = ["Rule", "built_in", "filled", "values_of"]
 
@@ -141,6 +143,17 @@ def built_in(*, drawdown: float | None = 0.05) -> tuple[Rule, ...]:
             when=lambda event: event.drill or event.state != "active",
             until=lambda event: not event.drill and event.state == "active",
         ),
+        Rule(
+            event=KeepAliveFailed, level="critical", title="Keep-alive {name} fails",
+            message="{error} ({failures} in a row). Without it the exchange cancels everything.",
+            key="keep-alive-{name}", fields=("name", "failures"),
+        ),
+        Rule(
+            event=BotSilent, level="critical", title="No decision for {age_s:.0f} s",
+            message="The process lives. Usual are {usual_s} s, the limit is {limit_s} s.", key="bot-silent",
+            fields=("age_s", "limit_s", "usual_s"),
+        ),
+        Rule(event=BotAwake, key="bot-silent", when=_never, until=_always),
         Rule(
             event=LedgerTrouble, level="critical", title="Ledger in trouble: {what}", message="{message}",
             key=lambda event: "ledger-damaged" if event.what == "damaged" else "ledger-trouble",

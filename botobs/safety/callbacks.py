@@ -105,15 +105,25 @@ class Caller:
             self.loop = loop
         return self.loop is not None
 
-    def call(self, fn: Callable[..., Any], *args: Any, limit_s: float, name: str | None = None) -> Called:
-        """Call `fn`, wait no longer than `limit_s`, and count what went wrong. Never raises, unless strict."""
-        called, error = self._call(fn, args, limit_s, name or name_of(fn))
+    def call(
+        self, fn: Callable[..., Any], *args: Any, limit_s: float, name: str | None = None, awaits: bool | None = None
+    ) -> Called:
+        """Call `fn`, wait no longer than `limit_s`, and count what went wrong. Never raises, unless strict.
+
+        Args:
+            fn: The function.
+            *args: What it gets.
+            limit_s: How long it is waited for.
+            name: What it is called in records.
+            awaits: Whether it is async, if that is known.
+        """
+        called, error = self._call(fn, args, limit_s, name or name_of(fn), is_async(fn) if awaits is None else awaits)
         if error is not None:
             self._faults.error(self._where, error)
         return called
 
     def _call(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], limit_s: float, name: str
+        self, fn: Callable[..., Any], args: tuple[Any, ...], limit_s: float, name: str, awaits: bool
     ) -> tuple[Called, BaseException | None]:
         begun = time.perf_counter()
 
@@ -121,7 +131,7 @@ class Caller:
             took_ms = round((time.perf_counter() - begun) * 1e3, 3)
             return Called(name, outcome, took_ms, None if error is None else _text(error)), error
 
-        if is_async(fn):
+        if awaits:
             return self._wait(lambda: fn(*args), limit_s, name, ended)
         if not self._threaded:
             try:
@@ -129,7 +139,7 @@ class Caller:
             except Exception as error:
                 return ended("failed", error)
         else:
-            outcome = self._pool.call(functools.partial(fn, *args), limit_s=limit_s)
+            outcome = self._pool.call(fn, *args, limit_s=limit_s)
             if outcome.state != "done":
                 return ended(outcome.state, outcome.error)
             value = outcome.value

@@ -303,7 +303,7 @@ class Core:
 
     def _called(self, fn: Callable[[Trip], Any], trip: Trip, callback: _Callback) -> Called:
         try:
-            return self._caller.call(fn, trip, limit_s=callback.limit_s, name=callback.name)
+            return self._caller.call(fn, trip, limit_s=callback.limit_s, name=callback.name, awaits=callback.is_async)
         except Exception as error:  # strict, or a fault of ours: the others have to be called first
             self._owed = error
             return Called(callback.name, "failed", 0.0, line(error))

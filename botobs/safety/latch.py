@@ -30,7 +30,9 @@ SLOT: Final = 1024
 _REASON = 300
 
 
-@attrs.frozen
+@attrs.define(
+    on_setattr=attrs.setters.NO_OP
+)  # made in the microseconds of a trip, when `frozen` would take two of them; nobody changes one
 class Standing:
     """Where the switch stands.
 

@@ -99,8 +99,8 @@ def reason_of(trigger: Trigger, inputs: Mapping[str, Any], *, unknown: bool) -> 
     """Why a limit trips, in words."""
     said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inputs.items() if value is not None)
     if unknown:
-        return f"{trigger.label}: what it counts is not known" + (f" ({said})" if said else "")
-    return f"{trigger.label} is broken" + (f": {said}" if said else "")
+        return f"{trigger.called}: what it counts is not known" + (f" ({said})" if said else "")
+    return f"{trigger.called} is broken" + (f": {said}" if said else "")
 
 
 def line(value: object, longest: int = 300) -> str:

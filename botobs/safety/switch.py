@@ -306,12 +306,12 @@ class KillSwitch(Core):
                 inputs = {**inputs, "why": line(why, 100)}
             if act.what == "trip":
                 reason = reason_of(trigger, inputs, unknown=act.unknown)
-                self._trip(reason, trigger.target, trigger=trigger.label, inputs=inputs, source="trigger")
+                self._trip(reason, trigger.target, trigger=trigger.called, inputs=inputs, source="trigger")
             else:
                 used = trigger.used()
                 self._say(
                     KillSwitchWarned(
-                        ts_ns=self._pace.wall(), trigger=trigger.label, why=act.what, inputs=inputs,
+                        ts_ns=self._pace.wall(), trigger=trigger.called, why=act.what, inputs=inputs,
                         used=None if used is None else round(used, 6),
                     )
                 )  # fmt: skip

@@ -92,7 +92,7 @@ def figure(value: Any) -> float:
     return math.nan if isinstance(value, bool) else found
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Trigger:
     """A limit. Made by whoever writes the bot; the switch works with a copy of its own.
 
@@ -117,6 +117,7 @@ class Trigger:
     restless: bool = attrs.field(default=False, init=False, repr=False)  # any of them
     pressing: bool = attrs.field(default=False, init=False, repr=False)  # to be remembered now
     stirred: bool = attrs.field(default=False, init=False, repr=False)  # to be remembered within a second
+    called: str = attrs.field(default="", init=False, repr=False)  # the label, made once
     pace: Pace = attrs.field(default=None, init=False, repr=False)
 
     @property
@@ -137,6 +138,7 @@ class Trigger:
     def begin(self, pace: Pace) -> None:
         """A run begins."""
         self.pace = pace
+        self.called = self.label
 
     def used(self) -> float | None:
         """Which share of the limit is used."""

@@ -17,7 +17,7 @@ __all__ = ["ConsecutiveLosses", "Errors", "Rejections", "SameBarRoundTrip"]
 _MOST_SYMBOLS = 256
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class _Within(Trigger):
     """So many within a span of time, which goes on while the bot is down."""
 
@@ -81,7 +81,7 @@ class _Within(Trigger):
         self._forget()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Rejections(_Within):
     """The exchange has refused so many orders within a span of time. A reset begins to count anew.
 
@@ -97,7 +97,7 @@ class Rejections(_Within):
         return self.one_more({"symbol": symbol, "code": code})
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Errors(_Within):
     """Stages or ticks have failed so often within a span of time. A reset begins to count anew.
 
@@ -117,7 +117,7 @@ class Errors(_Within):
         return self.one_more(said)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class ConsecutiveLosses(Trigger):
     """So many round trips in a row have lost. One that made nothing ends the row; a reset begins to count anew.
 
@@ -163,7 +163,7 @@ class ConsecutiveLosses(Trigger):
         self.row = int(state["row"])
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class SameBarRoundTrip(Trigger):
     """A position was closed in the bar that it was opened in. With `confirm=n`: n of them in a row.
 

@@ -43,7 +43,7 @@ def _callable(value: Any) -> Any:
     return value
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class When(Trigger):
     """Whatever `fn` says: it is asked with each new equity and once a second.
 

@@ -27,7 +27,7 @@ def _span_or_none(value: Any) -> float | None:
     return None if value is None else duration(value)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class OfEquity(Trigger):
     """A limit on equity.
 
@@ -127,7 +127,7 @@ def _read(value: Any) -> Decimal | None:
     return None if value is None else number(value)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class FromPeak(OfEquity):
     """A limit that counts from the highest equity."""
 
@@ -184,7 +184,7 @@ class FromPeak(OfEquity):
             self._levels()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class EquityBelow(FromPeak):
     """Equity is below a floor.
 
@@ -224,7 +224,7 @@ def _positive(value: Any) -> Decimal:
     return found
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Drawdown(FromPeak):
     """Equity has fallen by a fraction of its peak.
 
@@ -245,7 +245,7 @@ class Drawdown(FromPeak):
             self.halt_at = self.near_at = self.calm_at = _NEVER
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class DailyLoss(OfEquity):
     """Equity has fallen by an amount since the day began, in the timezone of the settings.
 

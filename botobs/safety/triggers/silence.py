@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Silence", "Stale"]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class _Age(Trigger):
     age: float | None = attrs.field(default=None, init=False, repr=False)
 
@@ -46,7 +46,7 @@ class _Age(Trigger):
         self.age = None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Stale(_Age):
     """A feed has been silent for too long.
 
@@ -83,7 +83,7 @@ class Stale(_Age):
         return {"feed": self.name, **super().inputs()}
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Silence(_Age):
     """The process lives, but its loop decides nothing any more.
 

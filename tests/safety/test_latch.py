@@ -1,0 +1,412 @@
+"""What survives: kill -9 at every step, full disks, torn and damaged files, new starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from botobs.safety import outside
+from botobs.safety.latch import SLOT, Latch, Standing
+from botobs.safety.slots import look
+from botobs.triggers import ConsecutiveLosses, DailyLoss, Drawdown, EquityBelow, Errors, Rejections, SameBarRoundTrip
+from tests.safety import killing
+from tests.safety.switches import D, Room
+from tests.soak.processes import environment
+
+
+def test_a_new_data_dir_is_active_and_a_tripped_one_stays_so_and_says_why(room):
+    assert room.switch().state == "active"
+    room.open[-1].trip("the reason", trigger=None)
+    room.open[-1].close()
+    for _ in range(3):
+        switch = room.switch(EquityBelow(9000))
+        assert (switch.state, switch.reason) == ("halted", "the reason") and not switch.allows()
+        event = room.last("found")
+        assert event.state == "halted" and event.reason == "the reason" and event.since == switch.since
+        switch.close()
+    switch = room.switch()
+    assert switch.reset("me", "ok")
+    switch.close()
+    assert room.switch().state == "active"
+
+
+def test_kill_9_at_every_step_from_the_state_write_on(tmp_path):
+    figures = killing.every_step(tmp_path)
+    assert figures["steps"] > 40 and figures["not halted"] == 0
+    assert figures["in callbacks"] > 0
+
+
+def _tripped(room):
+    switch = room.switch()
+    switch.trip("first")
+    switch.close()
+    return room.folder / "kill_switch.json"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_damage_to_the_state_file_is_halted(room, seed):
+    switch = room.switch()
+    switch.close()
+    path = room.folder / "kill_switch.json"
+    data, dice = bytearray(path.read_bytes()), random.Random(seed)
+    kind = seed % 4
+    if kind == 0:
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+    elif kind == 1:
+        data = data[: dice.randrange(len(data))]
+    elif kind == 2:
+        at = dice.randrange(len(data))
+        data[at : at + 100] = bytes(len(data[at : at + 100]))
+    else:
+        data += b"\n"
+    path.write_bytes(bytes(data))
+    assert outside.status(room.folder)["state"] == "halted"
+    switch = room.switch()
+    assert switch.state == "halted" and "damaged" in switch.reason and room.last("found").damage
+    switch.close()
+    again = room.switch()
+    assert again.state == "halted" and "damaged" in again.reason, "only a reset arms it"
+    assert again.reset("me", "looked into it")
+    again.close()
+    assert room.switch().state == "active"
+
+
+def test_damage_tells_what_the_other_half_says(room):
+    path = _tripped(room)
+    data = bytearray(path.read_bytes())
+    data[SLOT + 5] ^= 255
+    path.write_bytes(bytes(data))
+    assert room.switch().reason.startswith("the state file is damaged: half of it is damaged; before that halted: first")
+    assert (room.folder / "kill_switch.json.damaged").read_bytes() == bytes(data)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"null\nnull\n", b"\0" * 2 * SLOT, b'{"state":"active"}', os.urandom(2 * SLOT)])
+def test_a_state_file_that_says_nothing_is_halted(room, content):
+    (room.folder / "kill_switch.json").write_bytes(content)
+    assert room.switch().state == "halted"
+
+
+def test_a_slot_that_is_whole_and_says_nothing_known_is_halted(room):
+    from botobs.safety.slots import pack
+
+    for record in ({"seq": 1}, {"seq": 1, "state": "asleep", "reason": "x", "since": "x"}, {"seq": 1, "state": "active", "reason": 1}):
+        (room.folder / "kill_switch.json").write_bytes(pack(record, SLOT) + pack({**record, "seq": 0}, SLOT))
+        assert room.switch(begin=False).state == "halted"
+
+
+def test_a_missing_file_beside_a_ledger_with_fills_is_halted(room):
+    (room.folder.parent / "metrics").mkdir()
+    assert not outside.has_fills(room.folder.parent)
+    (room.folder.parent / "metrics" / "fills.jsonl").write_text('{"seq":1}\n')
+    assert outside.has_fills(room.folder.parent)
+    assert outside.status(room.folder)["state"] == "halted"
+    switch = room.switch(has_fills=True)
+    assert switch.state == "halted" and "missing" in switch.reason
+    switch.close()
+    assert room.switch(has_fills=True).state == "halted"
+
+
+def test_whatever_is_in_a_reason_fits_and_is_read_back(room):
+    for reason in ("x" * 5000, "ü€" * 3000, "\0\ud800 \n", '"\\' * 900, ""):
+        switch = room.switch()
+        switch.trip(reason, inputs={"pad": reason * 10, "n": 1}, trigger=reason)
+        switch.close()
+        switch = room.switch()
+        assert switch.state == "halted" and switch._standing.damage is None
+        switch.reset("ü" * 5000, reason or "ok")
+        switch.close()
+    assert room.switch().state == "active"
+
+
+def test_the_file_is_plain_json_lines(room):
+    path = _tripped(room)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {line["state"] for line in lines} == {"active", "halted"} and path.stat().st_size == 2 * SLOT
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from tests.safety.switches import Room
+room = Room(Path(sys.argv[1]))
+switch = room.switch()
+room.clock.advance(5)
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+seen = []
+switch.on_trip(seen.append)
+switch.trip("on a full disk")
+assert seen and switch.state == "halted"
+import os
+os.write(1, repr(room.last("trip").durable).encode())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("limit", "durable"), [(2 * SLOT, b"True"), (SLOT // 2, b"False"), (0, b"False")])
+def test_the_latch_needs_no_room(tmp_path, limit, durable):
+    """Where files cannot grow it is written in place; where nothing can be written at all, the file is emptied."""
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path, str(limit)], capture_output=True, env=environment(), check=False)
+    assert done.returncode == -9 and done.stdout == durable, done.stderr
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != limit
+    switch = Room(tmp_path).switch()
+    assert switch.state == "halted"
+    assert ("on a full disk" in switch.reason) == (durable == b"True")
+
+
+def test_what_the_disk_refused_is_written_when_it_is_back(room, monkeypatch):
+    switch = room.switch()
+
+    def refuse(*_args):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as bad:
+        bad.setattr(os, "pwrite", refuse)
+        bad.setattr("botobs.safety.slots.atomic_write", refuse)
+        switch.trip("while the disk was full")
+        assert switch.state == "halted" and (room.folder / "kill_switch.json").read_bytes() == b""
+        switch.now()
+        assert room.last("trip").durable is False
+    switch.now()
+    assert look(room.folder / "kill_switch.json").record["reason"] == "while the disk was full"
+    switch.poll()
+    assert len(room.said("trip")) == 1
+
+
+def test_a_disk_that_tears_the_write_is_halted(tmp_path):
+    for torn in range(0, SLOT, 97):
+        folder = tmp_path / str(torn)
+        folder.mkdir()
+        latch = Latch(folder)
+        latch.load(has_fills=False, now="t")
+        before = (folder / "kill_switch.json").read_bytes()
+        latch.write(Standing(2, "halted", "r", "t"))
+        after = (folder / "kill_switch.json").read_bytes()
+        mixed = bytearray(before)
+        mixed[:torn] = after[:torn]
+        (folder / "kill_switch.json").write_bytes(bytes(mixed))
+        other = Latch(folder)
+        state = other.load(has_fills=False, now="t").state
+        assert state == ("active" if bytes(mixed) == before else "halted"), torn
+        latch.close(), other.close()
+
+
+# -- from outside --------------------------------------------------------------------------------------------------------
+
+
+def test_tripped_from_outside_and_reset_from_outside(room):
+    switch = room.switch(EquityBelow(9000))
+    seen = []
+    switch.on_trip(seen.append)
+    assert outside.trip(room.folder, "the office", by="ann")
+    assert switch.state == "active"
+    switch.poll()
+    assert switch.state == "halted" and switch.reason == "the office" and len(seen) == 1
+    event = room.last("trip")
+    assert event.source == "outside" and event.by == "ann"
+    assert outside.status(room.folder)["state"] == "halted"
+    assert outside.trip(room.folder, "once more").reason.startswith("it is halted already")
+    assert not outside.reset(room.folder, "", "x") and not outside.reset(room.folder, "x", " ")
+    assert not outside.trip(room.folder, "  ")
+    switch.poll()
+    assert switch.state == "halted" and len(seen) == 1
+    assert outside.reset(room.folder, "ann", "all clear")
+    switch.poll()
+    assert switch.state == "active" and room.last("reset").source == "outside" and room.last("reset").by == "ann"
+    assert outside.status(room.folder)["state"] == "active" and outside.status(room.folder)["reason"] is None
+    for _ in range(5):
+        switch.poll()
+    assert room.kinds().count("trip") == 1 and room.kinds().count("reset") == 1
+    switch.close()
+    assert room.switch().state == "active"
+
+
+def test_the_running_bot_sees_it_within_a_second(room):
+    import threading
+
+    from botobs.safety.watch import Watch
+
+    switch = room.switch()
+    seen = threading.Event()
+    switch.on_trip(lambda trip: seen.set())
+    watch = Watch(switch._look, switch.now, room.faults)
+    watch.start()
+    outside.trip(room.folder, "now")
+    assert seen.wait(1.0)
+    assert watch.close(__import__("time").monotonic() + 5)
+
+
+def test_outside_works_without_a_bot(room):
+    assert outside.trip(room.folder, "before the first start")
+    switch = room.switch(Rejections(3))
+    assert switch.state == "halted" and switch.reason == "before the first start"
+    switch.rejected("BTC", "x")
+    switch.close()
+    assert outside.reset(room.folder, "ann", "ok")
+    switch = room.switch(Rejections(3))
+    assert switch.state == "active"
+    switch.rejected("BTC", "x")
+    switch.rejected("BTC", "x")
+    assert switch.state == "active", "a reset counts anew"
+    assert outside.drill(room.folder) is None
+
+
+def test_a_reset_from_outside_does_not_undo_a_trip_it_has_not_seen(room):
+    switch = room.switch(EquityBelow(9000), Drawdown(0.5))
+    switch.trip("careful", target="reduce_only")
+    assert outside.reset(room.folder, "ann", "all clear")
+    switch.trip("worse")  # before the bot has looked
+    switch.poll()
+    assert switch.state == "halted" and switch.reason == "worse"
+    switch.close()
+    assert room.switch().state == "halted"
+
+
+def test_a_state_file_damaged_or_removed_while_the_bot_runs(room):
+    switch = room.switch()
+    path = room.folder / "kill_switch.json"
+    path.unlink()
+    switch.poll()
+    assert switch.state == "active" and look(path).record["state"] == "active"
+    path.write_bytes(b"")
+    switch.poll()
+    assert switch.state == "halted" and room.last("trip").source == "state file"
+    assert look(path).damage is None and look(path).record["state"] == "halted"
+    switch.poll()
+    assert room.kinds().count("trip") == 1
+    assert switch.reset("me", "mended")
+    switch.fill("BTC", 1, opens=True, closes=False)
+    path.unlink()
+    switch.poll()
+    assert switch.state == "halted", "gone beside a ledger with fills"
+    path.write_bytes(b"")
+    switch.poll()
+    assert look(path).damage is None and switch.state == "halted"
+
+
+def test_a_drill_from_outside(room):
+    import threading
+
+    from botobs.clock import SystemClock
+    from botobs.datadir import DataDir
+
+    held = DataDir.claim(room.folder.parent, bot="b", run_id="r", clock=SystemClock())
+    switch = room.switch()
+    seen = []
+    switch.on_trip(seen.append)
+    found = []
+    asking = threading.Thread(target=lambda: found.append(outside.drill(room.folder, timeout_s=10)))
+    asking.start()
+    while not seen:
+        switch._look()
+    asking.join()
+    assert found[0]["ok"] and found[0]["callbacks"][0]["outcome"] == "done" and seen[0].drill
+    assert outside.status(room.folder)["running"] is True
+    held.release(clean=True)
+
+
+def test_lay_out_makes_a_new_data_dir_active_before_an_import(room):
+    outside.lay_out(room.folder)
+    (room.folder.parent / "metrics").mkdir()
+    (room.folder.parent / "metrics" / "fills.jsonl").write_text('{"seq":1}\n')
+    outside.lay_out(room.folder)
+    assert room.switch(has_fills=True).state == "active"
+
+
+# -- peaks and counts ----------------------------------------------------------------------------------------------------
+
+
+def killed(room, *triggers):
+    """A new run on what the last one left without any farewell."""
+    room.open.clear()
+    return room.switch(*triggers)
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_peaks_and_counts_survive_kill_9(room, which):
+    triggers = Drawdown(0.1), Rejections(3), ConsecutiveLosses(3), Errors(3), SameBarRoundTrip()
+    switch = room.switch(*triggers)
+    switch.equity(D(10_000), D(10_000))
+    switch.equity(D(12_000), D(12_000))
+    for _ in range(2):
+        switch.rejected("BTC", "x")
+        switch.closed(D(-1))
+        switch.failed(ValueError("x"))
+    switch.fill("BTC", 7, opens=True, closes=False)
+    fresh = {
+        Drawdown: lambda one: one.equity(D(10_700), D(11_000)),
+        Rejections: lambda one: one.rejected("BTC", "x"),
+        ConsecutiveLosses: lambda one: one.closed(D(-1)),
+        Errors: lambda one: one.failed(ValueError("x")),
+        SameBarRoundTrip: lambda one: one.fill("BTC", 7, opens=False, closes=True),
+    }
+    switch = killed(room, *triggers)
+    assert switch.state == "active"
+    fresh[type(triggers[which])](switch)
+    assert switch.state == "halted"
+    assert room.last("trip").trigger.startswith(type(triggers[which]).__name__)
+
+
+def test_a_window_goes_on_while_the_bot_is_down(room):
+    switch = room.switch(Rejections(3, within="10m"))
+    switch.rejected("BTC", "x")
+    switch.rejected("BTC", "x")
+    room.clock.advance("11m")
+    switch = killed(room, Rejections(3, within="10m"))
+    switch.rejected("BTC", "x")
+    assert switch.state == "active"
+
+
+def test_damaged_counts_are_unknown_and_told(room):
+    switch = room.switch(ConsecutiveLosses(3, on_unknown="halt"), Drawdown(0.1))
+    switch.closed(D(-1))
+    switch.close()
+    (room.folder / "triggers.json").write_bytes(b"\0" * 100)
+    switch = killed(room, Drawdown(0.1))
+    assert switch.state == "active" and room.last("warning").why == "unknown"
+    switch.close()
+    (room.folder / "triggers.json").write_bytes(b"")
+    assert killed(room, ConsecutiveLosses(3, on_unknown="halt")).state == "halted"
+
+
+def test_killed_between_the_decision_and_the_latch_it_trips_at_the_next_start(room):
+    switch = room.switch(Rejections(2))
+    switch._trip = lambda *_args, **_named: None
+    switch.rejected("BTC", "x")
+    switch.rejected("BTC", "x")
+    assert killed(room, Rejections(2)).state == "halted"
+
+
+def test_a_memory_that_outgrows_its_file_is_laid_out_anew(room):
+    switch = room.switch(SameBarRoundTrip(), DailyLoss(100))
+    for n in range(200):
+        switch.fill(f"SYMBOL{n}", n, opens=True, closes=False)
+    switch = killed(room, SameBarRoundTrip(), DailyLoss(100))
+    switch.fill("SYMBOL123", 123, opens=False, closes=True)
+    assert switch.state == "halted"
+
+
+def test_in_a_forked_child_nothing_is_written(room):
+    switch = room.switch(Rejections(2))
+    before = Path(room.folder / "kill_switch.json").read_bytes()
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            switch.abandon()
+            switch.trip("in the child")
+            switch.rejected("BTC", "x")
+            switch.now(), switch.poll()
+            code = int(switch.state != "halted")
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    switch.poll()
+    assert switch.state == "active" and (room.folder / "kill_switch.json").read_bytes() == before
