@@ -42,6 +42,8 @@ from botobs.parts import Attached, Parts
 from botobs.performance import Performance, Targets
 from botobs.pipeline import Drainer
 from botobs.report import Report
+from botobs.safety.room import Safety
+from botobs.safety.verbs import SafetyVerbs
 from botobs.sinks.endpoint import Endpoint
 from botobs.sinks.metrics import MetricsSink, SelfReadings
 from botobs.sinks.otlp_out import OtlpOut
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from botobs.datadir import PreviousRun
+    from botobs.stages.site import Stage
 
 __all__ = ["Observer"]
 
@@ -69,7 +72,7 @@ _FLUSH_S = 5.0
 _UNDO_S = 0.5
 
 
-class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
+class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
     """A running botobs. Made by `botobs.start`.
 
     A context manager: leaving it shuts it down. Its verbs (`tick`, `stage`, …, `event`) are those of the module, for
@@ -140,6 +143,7 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
         self.bus.subscribe(Event, self._records, immediate=True, _trusted=True)
         self._money = self._bank(parts, undo)
         self.ledger = LedgerNoun(self._money, self.fill)
+        self._safety = self._guard(undo)
         chores = (
             self.bus.housekeep,
             self._overhead_now,
@@ -204,6 +208,34 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
         undo.callback(_undone, self._performance.close)
         self._delivery.attach(self._performance)
         return money
+
+    def _guard(self, undo: contextlib.ExitStack) -> Safety:
+        """What watches over the bot."""
+        safety = Safety(
+            self.settings,
+            self.data_dir,
+            clock=self._clock,
+            faults=self.faults,
+            bus=self.bus,
+            redactor=self._redactor,
+            money=self._money,
+            performance=lambda: self.performance,
+            run_id=self.run_id,
+        )
+        undo.callback(_undone, safety.close)
+        self._delivery.attach(safety)
+        return safety
+
+    def _admit(self, stage: Stage) -> None:
+        """Refuse a stage that may not run now.
+
+        Raises:
+            TradingHalted: It may not.
+        """
+        if stage.kind == "execution":
+            self._safety.kill_switch.guard(stage.order, reduces=stage.reduces, stage=stage.label)
+        if stage.fresh:
+            self._safety.refuse_stale(stage)
 
     def _judge(self) -> Performance:
         """How well the bot does, by strategy and by session."""
@@ -310,6 +342,12 @@ class Observer(MoneyVerbs, MoneyNouns, StageVerbs):
                 self._money, settings.migrate_csv, publish=self.bus.publish, relieve=self.flush, faults=self.faults
             )
         self._own.on_price = self._money.prices.tick
+        self._safety.begin()
+        self._money.on_equity, self._money.on_fill = self._safety.equity, self._safety.filled
+        self._money.on_reject, self._money.on_time = self._safety.kill_switch.rejected, self._safety.chore
+        self._own.guard = self._admit
+        self._own.on_failure = self._safety.kill_switch.failed
+        self._own.on_decided = self._safety.watchdogs.decided
         self.bus.publish(
             RunStarted(
                 ts_ns=now, pid=self._pid(), mode=settings.mode, bot_version=settings.bot_version,

@@ -52,4 +52,8 @@ class StartSettings(TypedDict, total=False):
     kill_switch: list[Any] | tuple[Any, ...] | None
     health_every: int
     slack_webhook_url: str | None
+    slack_bot_token: str | None
+    slack_channel: str | None
+    alert_cooldown: str | float | timedelta
+    alert_drawdown: float
     redis_url: str | None

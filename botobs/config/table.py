@@ -189,7 +189,6 @@ class Settings:
         None,
         "an amount of 0 or more, as a number or text, or `None`",
         "The kill switch trips when equity falls below.",
-        effective=False,
     )
     currency: str = _row(
         values.currency,
@@ -257,14 +256,12 @@ class Settings:
         "a list of triggers or `None`",
         "When to stop trading; `None`: what `equity_floor` implies.",
         text=False,
-        effective=False,
     )
     health_every: int = _row(
         values.whole(1, 1_000_000_000),
         60,
         "a whole number of calls, at least 1",
         "A health record goes out at least every so many calls of `health`.",
-        effective=False,
     )
     slack_webhook_url: str | None = _row(
         values.url("https", "http"),
@@ -272,8 +269,33 @@ class Settings:
         "the URL of a Slack webhook or `None`",
         "Alerts go there.",
         env=("SLACK_WEBHOOK_URL",),
-        effective=False,
         secret=True,
+    )
+    slack_bot_token: str | None = _row(
+        values.line(300),
+        None,
+        "a Slack bot token or `None`",
+        "Alerts go to `slack_channel` with it, where a recovery answers its alert.",
+        env=("SLACK_BOT_TOKEN",),
+        secret=True,
+    )
+    slack_channel: str | None = _row(
+        values.line(100),
+        None,
+        "a Slack channel's name or id, or `None`",
+        "Where alerts go that are sent with `slack_bot_token`.",
+    )
+    alert_cooldown: float = _row(
+        values.period,
+        3600.0,
+        "a duration such as `1h`, or a number of seconds",
+        "An alert of one key is told again no sooner.",
+    )
+    alert_drawdown: float = _row(
+        values.number(0, 1),
+        0.05,
+        "a fraction above 0, at most 1",
+        "How far equity may fall below its peak before somebody is told.",
     )
     redis_url: str | None = _row(
         values.url("redis", "rediss", "unix"),

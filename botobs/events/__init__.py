@@ -1,6 +1,15 @@
 """What can happen, one frozen class each. See `base`."""
 
-from .base import Event, Importance, Recorded, stream_of, to_record
+from .alerts import (
+    AlertFate,
+)
+from .base import (
+    Event,
+    Importance,
+    Recorded,
+    stream_of,
+    to_record,
+)
 from .money import (
     CostBooked,
     EquitySampled,
@@ -21,17 +30,84 @@ from .money import (
     TransferBooked,
     VoidBooked,
 )
-from .runs import RunEnded, RunStarted, TailRepaired, UncleanEnd
+from .runs import (
+    RunEnded,
+    RunStarted,
+    TailRepaired,
+    UncleanEnd,
+)
+from .safety import (
+    EquityDrawdown,
+    FeaturesStale,
+    FeedStale,
+    FundingStale,
+    KillSwitchChanged,
+    SameBarRoundTrip,
+)
+from .switch import (
+    KeepAliveChanged,
+    KeepAliveFailed,
+    KillSwitchAnswered,
+    KillSwitchDrilled,
+    KillSwitchFound,
+    KillSwitchRefused,
+    KillSwitchReset,
+    KillSwitchResetRefused,
+    KillSwitchTripped,
+    KillSwitchTrippedAgain,
+    KillSwitchWarned,
+)
+from .vitals import (
+    BotAwake,
+    BotSilent,
+    DaySnapshot,
+    FeaturesLogged,
+    FeedAlarmed,
+    FeedReconnect,
+    FeedRecovered,
+    FeedSilent,
+    FundingAged,
+    HealthRecorded,
+    HourSnapshot,
+)
 
 __all__ = [
+    "AlertFate",
+    "BotAwake",
+    "BotSilent",
     "CostBooked",
+    "DaySnapshot",
+    "EquityDrawdown",
     "EquitySampled",
     "Event",
+    "FeaturesLogged",
+    "FeaturesStale",
+    "FeedAlarmed",
+    "FeedReconnect",
+    "FeedRecovered",
+    "FeedSilent",
+    "FeedStale",
     "FillBooked",
     "FillConflict",
     "FillRefused",
+    "FundingAged",
     "FundingBooked",
+    "FundingStale",
+    "HealthRecorded",
+    "HourSnapshot",
     "Importance",
+    "KeepAliveChanged",
+    "KeepAliveFailed",
+    "KillSwitchAnswered",
+    "KillSwitchChanged",
+    "KillSwitchDrilled",
+    "KillSwitchFound",
+    "KillSwitchRefused",
+    "KillSwitchReset",
+    "KillSwitchResetRefused",
+    "KillSwitchTripped",
+    "KillSwitchTrippedAgain",
+    "KillSwitchWarned",
     "LedgerResumed",
     "LedgerTrouble",
     "OrderAnnounced",
@@ -42,6 +118,7 @@ __all__ = [
     "Recorded",
     "RunEnded",
     "RunStarted",
+    "SameBarRoundTrip",
     "TailRepaired",
     "TargetMissed",
     "TradeClosed",

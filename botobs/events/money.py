@@ -195,7 +195,6 @@ class FillRefused(_OfOrder):
 class FillConflict(_OfOrder):
     """A fill came a second time with other content; it was set aside."""
 
-    stream: ClassVar[str | None] = "alerts"
     kind: ClassVar[str | None] = "fill_conflict"
     importance: ClassVar[Importance] = Importance.CRITICAL
 
@@ -294,7 +293,6 @@ class EquitySampled(Event):
 class LedgerTrouble(Event):
     """The ledger could not be written, or is not what it was."""
 
-    stream: ClassVar[str | None] = "alerts"
     kind: ClassVar[str | None] = "ledger_trouble"
     importance: ClassVar[Importance] = Importance.CRITICAL
 
@@ -308,7 +306,6 @@ class LedgerTrouble(Event):
 class LedgerResumed(Event):
     """The ledger can be written again, and what waited has been."""
 
-    stream: ClassVar[str | None] = "alerts"
     kind: ClassVar[str | None] = "ledger_resumed"
     importance: ClassVar[Importance] = Importance.CRITICAL
 

@@ -132,6 +132,10 @@ class Money:
             faults=faults,
             wall=clock.time_ns,
         )
+        self.on_equity: Callable[[], object] | None = None  # the account is worth something else now
+        self.on_fill: Callable[[str, Any, Any], object] | None = None  # a fill was booked: symbol, bar, change
+        self.on_reject: Callable[[str | None, Any], object] | None = None  # the exchange refused an order
+        self.on_time: Callable[[], object] | None = None  # a second has passed, in a backtest
         self._checkpoint: Checkpoint | None = None
         self._saved_ns = self._aged_ns = self._kept_ns = self._moved_ns = 0
         self._backtest = settings.mode == "backtest"  # nobody calls now and then: time passes when the bot's clock does
@@ -231,6 +235,8 @@ class Money:
         for problem in problems:
             self._faults.say("reject", problem.partition(":")[0], f"reject {shown(order_id)}: {problem}")
         self._publish(event)
+        if self.on_reject is not None:
+            self.on_reject(event.symbol, event.code)
 
     # -- what else the verbs need ------------------------------------------------------------------------------------
 
@@ -294,6 +300,8 @@ class Money:
         if self._backtest and not 0 <= now - self._kept_ns < _S:
             self.housekeep()
         self._moved_ns = now
+        if self.on_equity is not None:
+            self.on_equity()
         why = self._sampler.due(now, self.account.curve.equity)
         if why is not None:
             self._sample(why)
@@ -313,11 +321,14 @@ class Money:
             self.orders.expire()
             for aged in self.trades.aged(now, self._settings.max_position_age):
                 self._publish(aged)
-        if not self._backtest:
-            if not 0 <= now - self._gauged_ns < _GAUGES_NS:
-                self._gauged_ns = now
-                self.gauges()
-            self.save()
+        if self._backtest:
+            if self.on_time is not None:
+                self.on_time()
+            return
+        if not 0 <= now - self._gauged_ns < _GAUGES_NS:
+            self._gauged_ns = now
+            self.gauges()
+        self.save()
 
     def gauges(self) -> None:
         """Set the gauges of the totals."""

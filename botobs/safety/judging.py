@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Act", "judge"]
 
+What = Literal["trip", "near", "unknown", "unconfirmed"]
+
 
 class Act(NamedTuple):
     """What has to happen.
@@ -23,7 +25,7 @@ class Act(NamedTuple):
         unknown: It is not known whether the limit is broken.
     """
 
-    what: Literal["trip", "near", "unknown", "unconfirmed"]
+    what: What
     trigger: Trigger
     inputs: dict[str, Any]
     unknown: bool = False
@@ -37,40 +39,44 @@ def judge(trigger: Trigger, verdict: Verdict, level: int) -> list[Act]:
         verdict: What it saw.
         level: The switch's state now.
     """
-    acts: list[Act] = []
     before = trigger.bad, trigger.warned, trigger.told
-
-    def act(what: Literal["trip", "near", "unknown", "unconfirmed"], *, unknown: bool = False) -> None:
-        acts.append(Act(what, trigger, trigger.inputs(), unknown))
-
     unknown = verdict is Verdict.UNKNOWN
-    if unknown:
-        if not trigger.lost:
-            trigger.lost = True
-            act("unknown", unknown=True)
-        if trigger.on_unknown == "halt":
-            verdict = Verdict.BROKEN
-    else:
-        trigger.lost = False
-    if verdict is Verdict.BROKEN:
-        trigger.bad = min(trigger.bad + 1, trigger.confirm)
-        if trigger.bad < trigger.confirm:
-            if not trigger.warned and not unknown:
-                trigger.warned = True
-                act("unconfirmed")
-        # once for each time that it breaks, and again when there is more to do than was done
-        elif not trigger.told or LEVELS[trigger.target] > level:
-            trigger.told = trigger.warned = True
-            act("trip", unknown=unknown)
+    whats: list[What] = []
+    if unknown and not trigger.lost:
+        whats.append("unknown")
+    trigger.lost = unknown
+    if verdict is Verdict.BROKEN or (unknown and trigger.on_unknown == "halt"):
+        whats += _broken(trigger, level, unknown=unknown)
     elif not unknown:
-        trigger.bad = 0
-        trigger.told = False
-        if verdict is Verdict.NEAR and not trigger.warned:
-            trigger.warned = True
-            act("near")
-        elif verdict is Verdict.FINE:
-            trigger.warned = False
+        whats += _whole(trigger, verdict)
     trigger.settle()
     if before != (trigger.bad, trigger.warned, trigger.told):
         trigger.pressing = True
-    return acts
+    return [Act(what, trigger, trigger.inputs(), unknown) for what in whats]
+
+
+def _broken(trigger: Trigger, level: int, *, unknown: bool) -> list[What]:
+    """The limit is broken, or passes for it."""
+    trigger.bad = min(trigger.bad + 1, trigger.confirm)
+    if trigger.bad < trigger.confirm:
+        if trigger.warned or unknown:
+            return []
+        trigger.warned = True
+        return ["unconfirmed"]
+    # once for each time that it breaks, and again when there is more to do than was done
+    if trigger.told and LEVELS[trigger.target] <= level:
+        return []
+    trigger.told = trigger.warned = True
+    return ["trip"]
+
+
+def _whole(trigger: Trigger, verdict: Verdict) -> list[What]:
+    """The limit holds."""
+    trigger.bad = 0
+    trigger.told = False
+    if verdict is Verdict.NEAR and not trigger.warned:
+        trigger.warned = True
+        return ["near"]
+    if verdict is Verdict.FINE:
+        trigger.warned = False
+    return []

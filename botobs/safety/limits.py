@@ -100,7 +100,6 @@ class Limits:
         self._peak: Decimal | None = None
         self._moved: Decimal = ZERO
         self._calm, self._top = _ENDLESS, -_ENDLESS
-        self._since = 0
         self._until: int | None = None
 
     # -- what happens ------------------------------------------------------------------------------------------------
@@ -114,7 +113,7 @@ class Limits:
             value.__class__ is Decimal
             and self._calm <= value <= self._top
             and (moved is self._moved or moved == self._moved)
-            and (self._until is None or self._since <= self._pace.wall() < self._until)
+            and (self._until is None or self._pace.steady() < self._until)
         ):
             self._equity = value
             return True
@@ -159,7 +158,7 @@ class Limits:
         days = [trigger for trigger in triggers if isinstance(trigger, DailyLoss)]
         self._top = min(tops, default=_ENDLESS)
         if days:
-            self._since, self._until = self._pace.bounds(days[0].day)
+            self._until = self._pace.until_tomorrow(days[0].day)
         self._calm = max((trigger.calm_at for trigger in triggers), default=-_ENDLESS)
 
     def observe(self, triggers: list[Any], *args: Any, **named: Any) -> list[Act]:
@@ -203,6 +202,8 @@ class Limits:
         self._pace.now()  # a clock that is corrected little by little is believed
         with self.lock:
             self._catch_up()
+            if self._until is not None:
+                self._calm = _ENDLESS  # the clock may have been set: the next equity looks which day it is
             for trigger in self.triggers:
                 try:
                     verdict = trigger.passing()

@@ -60,9 +60,10 @@ class Pace:
         """When today began, in nanoseconds since 1970."""
         return self._calendar.bucket(self.now(), "day")[0]
 
-    def bounds(self, day: int) -> tuple[int, int]:
-        """When the day that began at `day` begins and ends."""
-        return self._calendar.bucket(day, "day")
+    def until_tomorrow(self, day: int) -> int:
+        """Until when the day that began at `day` lasts, by the steady counter, which nobody sets."""
+        end = self._calendar.bucket(day, "day")[1]
+        return self.steady() + end - self.now()
 
     def text(self) -> str:
         """What the clock says, as records say it."""

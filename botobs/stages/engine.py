@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .cells import CellTable
     from .live import Live
+    from .site import Stage
     from .tick import Tick
 
 __all__ = ["ACCOUNT", "ENGINES", "Engine", "KeepTraces"]
@@ -57,8 +58,8 @@ class Engine:
     """
 
     __slots__ = (
-        "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "head", "ids", "keep", "kept",
-        "kept_by", "line", "now", "on_price", "put", "stamp_cache", "wall",
+        "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "guard", "head", "ids", "keep", "kept",
+        "kept_by", "line", "now", "on_decided", "on_failure", "on_price", "put", "stamp_cache", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +94,10 @@ class Engine:
         self.export: Callable[[Tick | Live], None] | None = None
         # takes the price of a turn: symbol, price, bid, ask, venue
         self.on_price: Callable[[Any, Any, Any, Any, Any], None] | None = None
+        # refuses a stage that may not run now, by raising
+        self.guard: Callable[[Stage], None] | None = None
+        self.on_failure: Callable[[BaseException], None] | None = None  # a stage ended with an error of the bot's
+        self.on_decided: Callable[[], None] | None = None  # a turn has ended
         self.stamp_cache: tuple[int, bytes] = (-1, b"")
         self.ambient = ambient(self, cells.of(ACCOUNT, b'"all"'))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .cells import Cell
     from .engine import Engine
 
-__all__ = ["Site", "Stage", "TickSite"]
+__all__ = ["GuardedStage", "Site", "Stage", "TickSite"]
 
 _MOST_ATTRS: Final = 128
 
@@ -49,6 +49,9 @@ class Site:
     def said(self) -> tuple[tuple[str, Any], ...]:
         """What the bot said beside the name, for the root span of a trace."""
         return ()
+
+    def admit(self) -> None:
+        """Ask whether the stage may run; this one always may."""
 
     def open(self, parent: Any) -> Live:
         """Start a stage whose context is not entered yet."""
@@ -248,6 +251,33 @@ class Stage(Site):
             live.turn().keep("order")
 
 
+class GuardedStage(Stage):
+    """A stage that may be refused: one that sends orders, or one that wants fresh data."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Live:
+        self.admit()
+        return super().__enter__()
+
+    def admit(self) -> None:
+        """Ask whether the stage may run.
+
+        Raises:
+            TradingHalted: It may not.
+        """
+        engine = self.engine
+        if engine is None:
+            live = live_in(get_context())
+            engine = live.tick.engine if live is not None and not live.tick.done else None
+            if engine is None or engine not in ENGINES:
+                engine = ENGINES.newest
+        elif engine not in ENGINES:
+            return
+        if engine is not None and engine.guard is not None:
+            engine.guard(self)
+
+
 class TickSite(Site):
     """One turn of the bot's loop: context manager (gives the `Tick`) and decorator."""
 
@@ -310,6 +340,8 @@ class TickSite(Site):
             if cell.pending is not None:
                 cell.hand_on(took)
             tick.close(cell, took)
+            if tick.engine is not None and tick.engine.on_decided is not None:
+                tick.engine.on_decided()
         except Exception as unexpected:
             if live.tick.engine is not None:
                 live.tick.engine.faults.error("tick", unexpected)

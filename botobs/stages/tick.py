@@ -205,10 +205,12 @@ class Tick:
         halted = issubclass(type(error), TradingHalted)
         more.outcome = "halted" if halted else "error"
         self.keep("halt" if halted else "error")
+        first, self._error = self._error is not error, error
+        if first and not halted and self.engine is not None and self.engine.on_failure is not None:
+            self.engine.on_failure(error)
         if not self.keeps:
             return
-        if self._error is not error:  # each stage that it passes through tells the type, the innermost the stack
-            self._error = error
+        if first:  # each stage that it passes through tells the type, the innermost the stack
             live.note("exception", describe(error))
         else:
             live.note("exception", {"exception.type": kind})

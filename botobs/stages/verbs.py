@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .live import get_context, live_in, plain
-from .site import Stage, TickSite
+from .site import GuardedStage, Stage, TickSite
 from .tick import INERT, Tick
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = ["StageVerbs", "current_tick"]
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _MOST_SITES = 1_000
+_KINDS = {"execution": GuardedStage}
 
 
 class StageVerbs:
@@ -34,7 +35,7 @@ class StageVerbs:
         self._model = Stage("model", None, engine=engine)
         self._decision = Stage("decision", None, engine=engine)
         self._risk = Stage("risk", None, engine=engine)
-        self._execution = Stage("execution", None, engine=engine)
+        self._execution: Stage = GuardedStage("execution", None, engine=engine)
 
     @overload
     def tick(self, fn: F, /) -> F: ...
@@ -95,7 +96,7 @@ class StageVerbs:
         Args:
             name: What it is called in metrics, traces and the signal's latency.
             attrs: Attributes for its spans.
-            fresh: Refuse to run on stale data (takes effect with the staleness watch).
+            fresh: Refuse to run while a feed, a feature or a funding rate is stale.
 
         Example:
             >>> import botobs
@@ -193,9 +194,9 @@ class StageVerbs:
         Args:
             name: An optional name.
             order: The order it is about; its trace is kept.
-            reduces: It can only make positions smaller (takes effect with the kill switch).
+            reduces: It can only make positions smaller: it passes in `reduce_only`, and in a trip's callbacks.
             attrs: Attributes for its spans.
-            fresh: Refuse to run on stale data (takes effect with the staleness watch).
+            fresh: Refuse to run while a feed, a feature or a funding rate is stale.
         """
         if name is None and order is None and attrs is None and reduces is False and fresh is False:
             return self._execution
@@ -209,7 +210,7 @@ class StageVerbs:
             name = str(plain(name))
         site = self._sites.get((kind, name))
         if site is None:
-            site = Stage(kind, name, engine=self._engine)
+            site = _KINDS.get(kind, Stage)(kind, name, engine=self._engine)
             if len(self._sites) < _MOST_SITES:
                 self._sites[kind, name] = site
         return site
@@ -221,7 +222,8 @@ class StageVerbs:
             return self._site(kind, name)
         if name is not None and type(name) is not str:
             name = str(plain(name))
-        return Stage(
+        guarded = flags.get("fresh") or kind in _KINDS
+        return (GuardedStage if guarded else Stage)(
             kind,
             name,
             attrs=attrs,

@@ -147,6 +147,7 @@ class _Driven:
             set_context(self.before)
 
     def _open(self) -> Live:
+        self.site.admit()
         try:
             return self.site.open(self.before)  # type: ignore[no-any-return]
         except Exception as error:
@@ -233,6 +234,10 @@ def _async_generator(site: Site, pick: Any, fn: Callable[..., Any]) -> Callable[
 
 class _Nobody:
     """The site of a generator that began while nobody observed."""
+
+    @staticmethod
+    def admit() -> None:
+        """Nobody refuses anything."""
 
     @staticmethod
     def open(_parent: Any) -> Live:

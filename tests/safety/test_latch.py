@@ -410,3 +410,45 @@ def test_in_a_forked_child_nothing_is_written(room):
     assert os.waitpid(pid, 0)[1] == 0
     switch.poll()
     assert switch.state == "active" and (room.folder / "kill_switch.json").read_bytes() == before
+
+
+def test_threads_and_another_process_at_once_agree_in_the_end(room):
+    """Trips, resets and looks from everywhere: what the switch says and what the file says is the same afterwards."""
+    import threading
+
+    switch = room.switch(EquityBelow(9000))
+    switch.on_trip(lambda trip: switch.allows(reduces=True))
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom botobs.safety import outside\n"
+        "for n in range(40): outside.trip(Path(sys.argv[1]), 'x'); outside.reset(Path(sys.argv[1]), 'y', 'z')"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script, room.folder], env=environment())
+
+    def storm(seed):
+        dice = random.Random(seed)
+        for _ in range(60):
+            what = dice.randrange(5)
+            if what == 0:
+                switch.trip("storm", target=dice.choice(("halted", "reduce_only")))
+            elif what == 1:
+                switch.reset("me", "again")
+            elif what == 2:
+                switch.equity(D(dice.choice((8000, 10_000))), D(10_000))
+            elif what == 3:
+                switch.poll()
+            else:
+                switch.now()
+
+    threads = [threading.Thread(target=storm, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert other.wait(30) == 0
+    switch.poll()
+    switch.poll()
+    found = look(room.folder / "kill_switch.json")
+    assert found.damage is None and found.record["state"] == switch.state and not room.faults.errors
+    switch.trip("the end")
+    assert outside.status(room.folder)["state"] == "halted"

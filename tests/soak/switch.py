@@ -51,6 +51,7 @@ class _Life:
         self.switch = None
         self.start()
         self.begun = self.equity
+        self.see()
 
     def start(self):
         self.switch = KillSwitch(
@@ -77,6 +78,13 @@ class _Life:
 
     def today(self):
         return dt.datetime.fromtimestamp(self.clock.true // _S, self.zone).date()
+
+    def later(self, ns):
+        """Time passes; a day begins with the equity that the last one ended with."""
+        before = self.today()
+        self.clock.true += ns
+        if self.today() != before:
+            self.begun = self.equity
 
     def see(self, value=None):
         """The switch is told the equity, often enough to confirm it."""
@@ -120,20 +128,17 @@ class _Life:
         """A day to its end, good or bad; whether it ended halted."""
         dice, clock = self.dice, self.clock
         day = self.today()
-        self.begun = self.equity
         until = self.clock.true + 16 * 60 * _MINUTE  # something is bad in the middle of the day, and it lasts
         done = False
         while self.today() == day:
-            clock.true += dice.randrange(2 * _MINUTE, 40 * _MINUTE)
-            if self.today() != day:
-                self.begun = self.equity
+            self.later(dice.randrange(2 * _MINUTE, 40 * _MINUTE))
             self.walk()
             if dice.random() < 0.10:
                 self.figures["clock jumps"] += 1
                 clock.off = dice.randrange(-12 * 60, 12 * 60) * _MINUTE
                 self.see()
                 self.noise()
-                clock.true += dice.randrange(1, 8) * _MINUTE
+                self.later(dice.randrange(1, 8) * _MINUTE)
                 self.see()
                 clock.off = 0
             elif dice.random() < 0.06:

@@ -175,25 +175,20 @@ class SameBarRoundTrip(Trigger):
     opened: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)
     last: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)
 
-    def observe(self, symbol: str, bar_id: Any, *, opens: bool, closes: bool) -> Verdict:
+    def observe(self, symbol: str, bar_id: Any, *, opens: bool, closes: bool) -> Verdict | None:
         """A fill, in the bar `bar_id`; what turns a position round both closes and opens."""
-        verdict = Verdict.FINE
+        verdict: Verdict | None = None  # it closes nothing, or it is not known where that was opened
         bar = None if bar_id is None else str(bar_id)
         if closes and symbol in self.opened:
             before = self.opened.pop(symbol)
             self.last = {"symbol": symbol, "bar_id": bar, "opened_in": before}
             self.pressing = True
-            verdict = Verdict.BROKEN if bar is not None and before == bar else Verdict.FINE
-        elif closes or bar is None:
-            verdict = Verdict.SOME  # not known where it was opened: neither one nor the other
-        if opens and bar is not None:
-            if symbol not in self.opened or closes:
-                self.pressing = True
-                self.opened[symbol] = bar
+            verdict = Verdict.BROKEN if before == bar else Verdict.FINE
+        if opens and bar is not None and symbol not in self.opened:
+            self.pressing = True
+            self.opened[symbol] = bar
             while len(self.opened) > _MOST_SYMBOLS:
                 del self.opened[next(iter(self.opened))]
-            if not closes:
-                verdict = Verdict.SOME
         return verdict
 
     def inputs(self) -> dict[str, Any]:

@@ -1,0 +1,260 @@
+"""The rooms of safety as one observer has them: the kill switch, what feeds it, and who is told."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from botobs.alerts import Alerts
+from botobs.errors import TradingHalted
+from botobs.events import AlertFate, KillSwitchTripped, KillSwitchWarned
+from botobs.safety.switch import KillSwitch
+from botobs.streams.encode import dumps
+from botobs.vitals import Alive, Freshness, FundingRates, HealthEmitter, Snapshots, Staleness, Watchdogs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from botobs.bus import Bus
+    from botobs.clock import Clock
+    from botobs.config import Settings
+    from botobs.faults import Faults
+    from botobs.money.room import Money
+    from botobs.performance import Performance
+    from botobs.stages.site import Stage
+    from botobs.streams.redact import Redactor
+
+__all__ = ["Safety"]
+
+_S = 1_000_000_000
+_KEEP_NS = 60 * _S
+
+
+class Safety:
+    """Everything that watches over one bot.
+
+    Args:
+        settings: What it runs with.
+        data_dir: Where it is kept; `None`: nowhere.
+        clock: The observer's.
+        faults: Counts.
+        bus: Where events go and come from.
+        redactor: Takes secrets out of what a person is told.
+        money: The account that is watched.
+        performance: For what snapshots say of trades.
+        run_id: This run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        data_dir: Path | None,
+        *,
+        clock: Clock,
+        faults: Faults,
+        bus: Bus,
+        redactor: Redactor,
+        money: Money,
+        performance: Callable[[], Performance],
+        run_id: str,
+    ) -> None:
+        self._live = live = settings.mode == "live"
+        self._clock, self._faults, self._money, self._performance = clock, faults, money, performance
+        self._folder = None if data_dir is None else data_dir / "state"
+        self._kept_ns = 0
+        self._breaches = 0
+        self.alerts = Alerts(
+            write=lambda record: bus.publish(AlertFate(ts_ns=clock.time_ns(), record=record)),
+            subscribe=lambda event, fn: bus.subscribe(event, fn, immediate=True, _trusted=True),
+            faults=faults, clock=clock, redactor=redactor, folder=self._folder if live else None,
+            bot=settings.bot, run_id=run_id, webhook_url=settings.slack_webhook_url if live else None,
+            bot_token=settings.slack_bot_token if live else None, channel=settings.slack_channel if live else None,
+            cooldown=settings.alert_cooldown, drawdown=settings.alert_drawdown, threaded=live,
+        )  # fmt: skip
+        self.kill_switch = KillSwitch(
+            folder=self._folder if live else None, triggers=settings.kill_switch, equity_floor=settings.equity_floor,
+            clock=clock, faults=faults, publish=bus.publish, reducing=self._reducing, order_of=self._order_of,
+            has_fills=money.ledger.next_seq > 1, timezone=settings.timezone, threaded=live,
+        )  # fmt: skip
+        self.watchdogs = Watchdogs(clock, bus.publish, faults, reconnects=live)
+        self.staleness = Staleness(clock, bus.publish, faults)
+        self.funding = FundingRates(clock, bus.publish, faults)
+        self.freshness = Freshness(self.staleness, self.watchdogs, self.funding)
+        self.health = HealthEmitter(
+            settings.health_every, bus.publish, lambda: money.account.equity, clock, faults=faults,
+            unknown_equity=lambda: self.kill_switch.equity(None, money.account.curve.peak, "health"),
+        )  # fmt: skip
+        self.snapshots = Snapshots(
+            money.account.curve.calendar, self._facts, bus.publish, clock=clock, faults=faults,
+            data_dir=data_dir if live else None, asleep_s=60.0 if live else None,
+        )  # fmt: skip
+        self._alive: Alive | None = None
+        for event in (KillSwitchTripped, KillSwitchWarned):
+            bus.subscribe(event, self._breached, immediate=True, _trusted=True)
+
+    def begin(self) -> None:
+        """The run begins, and the account is known."""
+        self._restore()
+        self.kill_switch.begin()
+        if self._folder is not None and self._live:
+            with contextlib.suppress(OSError):
+                self._alive = Alive(self._folder, self._clock)
+        self.equity()
+
+    # -- what feeds it -----------------------------------------------------------------------------------------------
+
+    def equity(self) -> None:
+        """The account is worth something else now: on the caller's thread, before the verb returns."""
+        account = self._money.account
+        if account.terms.starting_equity is None:
+            return
+        curve = account.curve
+        self.kill_switch.equity(curve.equity, curve.peak, moved=account.transfers)
+
+    def said_equity(self, fields: Mapping[str, Any]) -> None:
+        """The equity that the bot reports itself: never in the totals, but the worse of both decides."""
+        for name in ("equity", "equity_value"):
+            if name in fields:
+                self.kill_switch.equity(fields[name], self._money.account.curve.peak, "health")
+
+    def filled(self, symbol: str, bar_id: Any, change: Any) -> None:
+        """A fill was booked: what it opened and closed counts before the verb returns."""
+        for trip in change.closed:
+            self.kill_switch.closed(trip.net)
+        closes = bool(change.closed_qty)
+        opens = not closes or change.next_trade_id is not None
+        self.kill_switch.fill(symbol, bar_id, opens, closes)
+
+    def chore(self) -> None:
+        """Once a second."""
+        for look in (self.watchdogs.tick, self.staleness.tick, self.funding.tick, self.snapshots.tick, self._feed):
+            try:
+                look()
+            except Exception as error:  # the others have to look all the same
+                with contextlib.suppress(Exception):
+                    self._faults.error("safety", error)
+        now = self._clock.time_ns()
+        if not 0 <= now - self._kept_ns < _KEEP_NS:
+            self._kept_ns = now
+            self._keep()
+        if not self._live:
+            self.kill_switch.now()
+            self.alerts.poll()
+
+    def _feed(self) -> None:
+        silence = self.watchdogs.silence
+        if self._alive is not None:
+            self._alive.touch(decided_s=silence.age_s, limit_s=silence.limit_s)
+        if not self.watchdogs.stalled:
+            self.kill_switch.feeds(self.watchdogs.ages())
+            if silence.age_s is not None:
+                self.kill_switch.silence(silence.age_s, silence.limit_s)
+
+    def refuse_stale(self, stage: Stage) -> None:
+        """A stage that wants fresh data does not get by with old.
+
+        Raises:
+            TradingHalted: Something is stale.
+        """
+        stale = self.freshness.stale()
+        if stale:
+            said = ", ".join(f"{name} is {age:.0f} s old" for name, age in list(stale.items())[:5])
+            raise TradingHalted(f"{stage.label} was refused: {said}")
+
+    # -- what it asks ------------------------------------------------------------------------------------------------
+
+    def _reducing(self, order_id: str) -> bool | None:
+        order = self._money.orders.get(order_id)
+        return None if order is None else order.reduces
+
+    def _order_of(self, order_id: str) -> Mapping[str, Any] | None:
+        order = self._money.orders.get(order_id)
+        if order is None:
+            return None
+        names = ("order_id", "symbol", "side", "qty", "order_type", "limit_px", "decision_px", "strategy", "reduces")
+        return {name: getattr(order, name) for name in names if getattr(order, name) is not None}
+
+    def _facts(self, unit: str, since_ns: int, until_ns: int) -> Mapping[str, Any]:  # noqa: ARG002 - as it is asked
+        """What botobs itself knows, for a snapshot."""
+        totals = self._money.totals(since_ns)
+        whole = self._money.totals()
+        summary = self._performance().summary(dt.datetime.fromtimestamp(since_ns // _S, dt.UTC))
+        sharpe = whole.sharpe
+        reasons = {
+            "equity_value": whole.reasons.get("equity"),
+            "drawdown_current": whole.reasons.get("drawdown_pct") or whole.reasons.get("equity"),
+            "rolling_sharpe": whole.reasons.get("sharpe"),
+            "win_rate": summary.reasons.get("win_rate"),
+        }
+        return {
+            "equity_value": whole.equity,
+            "drawdown_current": whole.drawdown_pct,
+            "daily_pnl": self._money.totals(self._day_of(until_ns)).total_pnl,
+            "rolling_sharpe": None if sharpe is None else sharpe.annualized,
+            "trade_count": summary.trades,
+            "win_rate": summary.win_rate,
+            "turnover": totals.volume,
+            "error_counts": dict(self._faults.errors),
+            "risk_breaches": self._breaches,
+            "reasons": {name: why for name, why in reasons.items() if why},
+        }
+
+    def _day_of(self, until_ns: int) -> int:
+        """When the day began that ends, or goes on, at `until_ns`."""
+        return self._money.account.curve.calendar.bucket(until_ns - 1, "day")[0]
+
+    def _breached(self, _event: object) -> None:
+        self._breaches += 1
+
+    # -- over a restart ----------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        if self._folder is None or not self._live:
+            return
+        state = {
+            "staleness": self.staleness.state(), "funding": self.funding.state(),
+            "silence": self.watchdogs.silence.state(),
+        }  # fmt: skip
+        try:
+            draft = self._folder / ".vitals.json.new"
+            draft.write_bytes(dumps(state))
+            draft.replace(self._folder / "vitals.json")
+        except OSError as error:
+            self._faults.say("safety", type(error).__name__, f"the state of the watchdogs could not be kept: {error}")
+
+    def _restore(self) -> None:
+        if self._folder is None or not self._live:
+            return
+        import orjson  # noqa: PLC0415 - once, at the start
+
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            state = orjson.loads((self._folder / "vitals.json").read_bytes())
+            self.staleness.restore(state["staleness"])
+            self.funding.restore(state["funding"])
+            self.watchdogs.silence.restore(state["silence"])
+
+    # -- as a part of the observer -----------------------------------------------------------------------------------
+
+    def flush(self, deadline: float) -> bool:
+        """Remember, and tell who has to be told."""
+        done = self.kill_switch.flush(deadline)
+        return self.alerts.flush(deadline) and done
+
+    def close(self, deadline: float) -> bool:
+        """Remember, tell, and end."""
+        self._keep()
+        if self._alive is not None:
+            self._alive.close()
+        done = self.kill_switch.close(deadline)
+        return self.alerts.close(deadline) and done
+
+    def abandon(self) -> None:
+        """In a forked child: all of it is the parent's."""
+        parts: list[Any] = [self.kill_switch, self.alerts, self.watchdogs, self.staleness, self.funding, self.health,
+                            self.snapshots, self._alive]  # fmt: skip
+        for part in parts:
+            if part is not None:
+                with contextlib.suppress(Exception):
+                    part.abandon()
