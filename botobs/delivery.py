@@ -63,6 +63,7 @@ class Delivery:
         self._faults = faults
         self._sync = sync
         self._attached: list[Attached] = []
+        self.alerts: Callable[[], Counts] | None = None
         self.also: list[Callable[[int], bool]] = []  # what other rooms leave to the drainer; its results are written
         self._hands = threading.Lock()  # held by whoever takes kept traces and durations out of their queues
         self._lost_before = 0
@@ -94,7 +95,7 @@ class Delivery:
         done = self.write(deadline) and done  # what subscribers wrote
         for outlet in self._outlets():
             done = outlet.flush(deadline) and done
-        return done
+        return self.write(deadline) and done  # what became of alerts
 
     def close(self, deadline: float) -> bool:
         """Deliver everything and end; whether each part got rid of what it had."""
@@ -138,9 +139,11 @@ class Delivery:
         elif self._otlp is not None and self._otlp.sender is not None:
             sent = self._otlp.sender.counts
             spans = Counts(sent.delivered, sent.pending + kept, sent.dropped)
+        alerts = Counts() if self.alerts is None else self.alerts()
         return Report(
-            delivered=delivered, took_s=took_s, records=records, spans=spans, traces=dict(self._engine.kept_by)
-        )
+            delivered=delivered, took_s=took_s, records=records, spans=spans, alerts=alerts,
+            traces=dict(self._engine.kept_by),
+        )  # fmt: skip
 
     def abandon(self) -> None:
         """In a forked child: let go of everything that is the parent's."""

@@ -224,6 +224,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         )
         undo.callback(_undone, safety.close)
         self._delivery.attach(safety)
+        self._delivery.alerts = lambda: safety.alerts.counts
         return safety
 
     def _admit(self, stage: Stage) -> None:
