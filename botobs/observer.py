@@ -149,6 +149,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             self._overhead_now,
             self._now_and_then,
             self._money.housekeep,
+            self._safety.chore,
             self._performance.chore,
         )
         self._drainer = Drainer(self._delivery.jobs, chores, self.faults)
@@ -348,7 +349,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         self._money.on_reject, self._money.on_time = self._safety.kill_switch.rejected, self._safety.chore
         self._own.guard = self._admit
         self._own.on_failure = self._safety.kill_switch.failed
-        self._own.on_decided = self._safety.watchdogs.decided
+        self._own.on_decided = self._safety.decided if settings.mode == "backtest" else self._safety.watchdogs.decided
         self.bus.publish(
             RunStarted(
                 ts_ns=now, pid=self._pid(), mode=settings.mode, bot_version=settings.bot_version,

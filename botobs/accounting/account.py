@@ -10,7 +10,7 @@ import contextlib
 import decimal
 import functools
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, NamedTuple, ParamSpec
 
 import attrs
 import orjson
@@ -75,8 +75,7 @@ class Terms:
     run_id: str = ""
 
 
-@attrs.define
-class Booking:
+class Booking(NamedTuple):
     """What became of an entry.
 
     Attributes:
@@ -188,10 +187,11 @@ class Account:
     @_alone
     def fill(self, entry: FillEntry) -> Booking:
         """Book a fill: index, book, ledger, curve. The caller settles the ticket outside the lock."""
-        key = (entry.account, entry.venue, entry.symbol, entry.position_side, entry.kind == "hedger_sim")
-        book = self.book(key)
+        symbol, venue = entry.symbol, entry.venue
+        key = (entry.account, venue, symbol, entry.position_side, entry.kind == "hedger_sim")
+        book = self.books.get(key) or self.book(key)
         line = fill_line(entry, self._head)
-        identity = content = None
+        identity, content = b"", 0
         if entry.fill_id is not None:
             identity, content = identity_of(line), content_of(line)
             before = self.index.get(identity)
@@ -200,66 +200,53 @@ class Account:
         seq = self.ledger.next_seq
         where, amount, value = self._fee(entry, book.instrument, line)
         paid = entry.fee if entry.fee is not None else amount if where == "quote" else ZERO
-        change = None
         void = self._awaited(line) if self.waiting else None
-        if void is None:
-            change = self._filled(key, book, entry, seq, amount, where)
-            book = self.books[key]
-            line["quote_delta"] = text(change.quote_delta)
-            line["inventory"] = text(change.inventory)
-            line["trade_id"] = change.trade_id
-            if change.next_trade_id is not None:
-                line["next_trade_id"] = change.next_trade_id
-            if change.late:
-                line["late"] = True
-        else:
+        if void is not None:
             line["voided_by"] = self.voided[seq] = void["seq"]
             self.waiting.remove(void)
-        if identity is not None and content is not None:
+            if identity:
+                self.index.add(identity, content, seq)
+            ticket = self._add(line, key, book)
+            reason = f"the exchange had taken it back: {void.get('reason')}"
+            return Booking(seq, ticket, None, book, paid, value, line, waiting=True, reason=reason)
+        change = self._filled(key, book, entry, seq, amount, where)
+        late = change.late
+        if late:
+            book = self.books[key]  # it may have lived again
+        line["quote_delta"] = text(change.quote_delta)
+        line["inventory"] = text(change.inventory)
+        line["trade_id"] = change.trade_id
+        if change.next_trade_id is not None:
+            line["next_trade_id"] = change.next_trade_id
+        if late:
+            line["late"] = True
+        if identity:
             self.index.add(identity, content, seq)
-        ticket = self._add(line, (entry.symbol, entry.venue), book.instrument)
-        if change is not None:
-            return Booking(
-                seq, ticket, change, book, paid, value,
-                trade=book.trade if change.late else None,
-            )  # fmt: skip
-        return Booking(
-            seq, ticket, None, book, paid, value, line, waiting=True,
-            reason=None if void is None else f"the exchange had taken it back: {void.get('reason')}",
-        )  # fmt: skip
+        ticket = self._add(line, key, book)
+        return Booking(seq, ticket, change, book, paid, value, trade=book.trade if late else None)
 
     def _filled(  # noqa: PLR0917 - keywords would cost
         self, key: BookKey, book: Book, entry: FillEntry, seq: int, amount: Decimal, where: str
     ) -> Change:
-        self._turn(entry.ts)
-        before = book.cash + book.funding
+        ts, asset = entry.ts, NO_FEE if entry.fee is None else entry.fee_asset
+        if ts >= self.snapshots.boundary:
+            self._turn(ts)
         try:
-            change = book.fill(
-                entry.ts, seq, entry.fill_id, entry.signed, entry.price, amount, entry.role,
-                fee_kind=where, fee_asset=NO_FEE if entry.fee is None else entry.fee_asset,
-            )  # fmt: skip
+            change = book.fill(ts, seq, entry.fill_id, entry.signed, entry.price, amount, entry.role, where, asset)
         except TooOld:
-            late = Entry(
-                entry.ts, seq, entry.fill_id, where, entry.signed, entry.price, amount, entry.role,
-                NO_FEE if entry.fee is None else entry.fee_asset,
-            )
+            late = Entry(ts, seq, entry.fill_id, where, entry.signed, entry.price, amount, entry.role, asset)
             change = self._relived(key, late)
-            book = self.books[key]
         self.snapshots.touched.add(key)
-        self.valuation.changed(key, book, before)
         return change
 
     def _put(self, key: BookKey, entry: Entry) -> Change:
         """Book what is no fill."""
         self._turn(entry.ts)
-        book = self.book(key)
-        before = book.cash + book.funding
         try:
-            change = book.put(entry)
+            change = self.book(key).put(entry)
         except TooOld:
             change = self._relived(key, entry)
         self.snapshots.touched.add(key)
-        self.valuation.changed(key, self.books[key], before)
         return change
 
     def _again(self, entry: FillEntry, before: tuple[int, int], crc: int) -> Booking:
@@ -367,14 +354,12 @@ class Account:
         )
 
     def _remove(self, key: BookKey, seq: int) -> Change:
-        book = self.book(key)
-        before = book.cash + book.funding
         try:
-            change = book.remove(seq)
+            change = self.book(key).remove(seq)
         except TooOld:
             change = self._relived(key, None, gone=seq)
         self.snapshots.touched.add(key)
-        self.valuation.changed(key, self.books[key], before)
+        self.valuation.changed(key, self.books[key], self.marks.get(key[1], key[2]))
         return change
 
     def _awaited(self, line: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -435,7 +420,7 @@ class Account:
             line["late"] = True
         if known is not None:
             self.index.add(known[0], known[1], seq)
-        ticket = self._add(line, (symbol, key[1]), book.instrument)
+        ticket = self._add(line, key, book)
         return Booking(seq=seq, ticket=ticket, change=change, book=book, line=line, trade=book.trade)
 
     @_alone
@@ -471,7 +456,7 @@ class Account:
             line["trade_id"] = change.trade_id
         book = self.books[key]
         self.index.add(known, crc, seq)
-        ticket = self._add(line, (symbol, venue), book.instrument)
+        ticket = self._add(line, key, book)
         return Booking(seq=seq, ticket=ticket, change=change, book=book, line=line, trade=book.trade)
 
     @_alone
@@ -642,22 +627,23 @@ class Account:
         if ts >= self.snapshots.boundary:
             self.snapshots.pass_over(ts, self.applied, self.books, self._bulk or ())
 
-    def _add(self, line: dict[str, Any], of: tuple[str, str | None] | None, instrument: Instrument | None) -> Ticket:
-        """Feed the curve, and append the line with what is needed to compose it again from nothing."""
-        if of is not None:
-            mark = self.marks.get(of[1], of[0])
+    def _add(self, line: dict[str, Any], key: BookKey | None, book: Book | None) -> Ticket:
+        """Value the book, feed the curve, and append the line with what is needed to compose it again from nothing."""
+        if key is not None and book is not None:
+            mark = self.marks.get(key[1], key[2])
+            self.valuation.changed(key, book, mark)
             if mark is not None:
                 line["mark"] = text(mark)
-            if instrument is not None and self.instruments.declared(of[1], of[0]):
-                line["instrument"] = terms_of(instrument)
-        worth = self._worth()
-        self.curve.feed(self.wall(), worth)
+            if self.instruments.known and self.instruments.declared(key[1], key[2]):
+                line["instrument"] = terms_of(book.instrument)
+        now, worth = self.wall(), self._worth()
+        self.curve.feed(now, worth)
         if self.terms.starting_equity is not None:
             line["equity"] = text(worth)
             peak = self.curve.peak
             if peak is not self._peak[0]:  # it stays for long
                 self._peak = peak, text(peak)
             line["peak"] = self._peak[1]
-        ticket = self.ledger.add(line)
+        ticket = self.ledger.add(line, now)
         self.applied = ticket.seq
         return ticket

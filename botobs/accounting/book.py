@@ -144,7 +144,6 @@ class Book(Position):
         price: Decimal,
         fee: Decimal,
         role: str | None,
-        *,
         fee_kind: str = "quote",
         fee_asset: str | None = None,
     ) -> Change:

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
-from botobs.accounting.numbers import number
+from botobs.accounting.numbers import ZERO, number
 from botobs.accounting.sides import side as side_of
 from botobs.clock import epoch_ns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "FillEntry", "Refused", "moment", "name", "price_or_none", "read_fill", "shown", "stamp"]
+__all__ = ["KINDS", "FillEntry", "Refused", "moment", "name", "price_or_none", "read_fill", "shown", "stamp", "word"]
 
 KINDS = ("live", "hedger_sim", "import")
 _ROLES = {"maker": "maker", "taker": "taker", "m": "maker", "t": "taker", "make": "maker", "take": "taker"}
 _POSITION_SIDES = {"long": "long", "short": "short", "both": None, "net": None, "": None}
 _LONGEST = 256
 _S = 1_000_000_000
+_MOST_WORDS = 1_000
+_words: set[str] = set()  # those that are known to be as `name` would have them
 
 
 class Refused(ValueError):  # noqa: N818 - not an error of the program: what was said cannot be booked
@@ -65,54 +67,54 @@ class FillEntry:
         return self.qty if self.side == "buy" else -self.qty
 
 
-def read_fill(  # the parameters of the verb `fill`
+def read_fill(
+    said: Mapping[str, Any],
     *,
-    symbol: Any,
-    side: Any,
-    qty: Any,
-    price: Any,
     now_ns: int,
-    ts: Any = None,
-    fee: Any = None,
-    fee_asset: Any = None,
-    role: Any = None,
-    order_id: Any = None,
-    fill_id: Any = None,
-    venue: Any = None,
-    account: Any = None,
-    position_side: Any = None,
-    strategy: Any = None,
-    kind: Any = "live",
+    order_id: str | None = None,
     trace_id: str | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> FillEntry:
     """Make an entry of what the bot said.
 
+    Args:
+        said: What the verb `fill` was given, by the names of its parameters; perhaps `strategy`.
+        now_ns: When.
+        order_id: The order's id, as `order_key` has it.
+        trace_id: The trace it belongs to.
+        more: What else was said.
+
     Raises:
         Refused: It cannot be booked.
     """
-    received = stamp(now_ns)
+    symbol, side = _symbol(said["symbol"]), _side(said["side"])
+    price, qty, fee = said["price"], said["qty"], said["fee"]
+    try:
+        price, qty, fee = number(price), number(qty), None if fee is None else number(fee)
+        usable = price > ZERO and qty > ZERO
+    except Exception:
+        usable = False
+    if not usable:  # one of these says what is wrong
+        qty, price = _positive("qty", said["qty"]), _positive("price", said["price"])
+        fee = None if said["fee"] is None else _finite("fee", said["fee"])
+    received, ts = stamp(now_ns), said["ts"]
+    fee_asset, role, fill_id, venue = said["fee_asset"], said["role"], said["fill_id"], said["venue"]
+    account, position_side, kind = said["account"], said["position_side"], said["kind"]
+    strategy = said.get("strategy")
     return FillEntry(  # in the order of its fields: keywords would take three times as long
-        _symbol(symbol),
-        _side(side),
-        _positive("qty", qty),
-        _positive("price", price),
-        received if ts is None else moment("ts", ts),
-        ts is not None,
-        received,
-        None if fee is None else _finite("fee", fee),
-        None if fee_asset is None else name(fee_asset),
-        None if role is None else _role(role),
-        None if order_id is None else name(order_id),
+        symbol, side, qty, price, received if ts is None else moment("ts", ts), ts is not None, received, fee,
+        None if fee_asset is None else word(fee_asset),
+        None if role is None else role if type(role) is str and role in ("maker", "taker") else _role(role),
+        order_id,
         None if fill_id is None else name(fill_id),
-        None if venue is None else name(venue),
-        None if account is None else name(account),
+        None if venue is None else word(venue),
+        None if account is None else word(account),
         None if position_side is None else _position_side(position_side),
-        None if strategy is None else name(strategy),
+        None if strategy is None else word(strategy),
         kind if type(kind) is str and kind in KINDS else _kind(kind),
         trace_id,
         more or None,
-    )
+    )  # fmt: skip
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -120,7 +122,7 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _symbol(value: Any) -> str:
-    return name(value) or _refuse("no symbol: neither the fill nor a known order names one")
+    return word(value) or _refuse("no symbol: neither the fill nor a known order names one")
 
 
 def _side(value: Any) -> str:
@@ -184,6 +186,18 @@ def name(value: Any) -> str | None:
     if not value.isascii():  # what no file can hold is written as its escape, here and wherever it is compared
         value = value.encode("utf-8", "backslashreplace").decode("utf-8")
     return value or None
+
+
+def word(value: Any) -> str | None:
+    """As `name`, for what is said again and again: a symbol, a venue, a currency."""
+    if type(value) is not str:
+        return name(value)
+    if value in _words:
+        return value
+    found = name(value)
+    if found == value and len(_words) < _MOST_WORDS:
+        _words.add(value)
+    return found
 
 
 def price_or_none(value: Any) -> Decimal | None:

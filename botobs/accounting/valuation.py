@@ -19,6 +19,21 @@ __all__ = ["BookKey", "Valuation", "is_blank", "unmarked"]
 BookKey = tuple[str | None, str | None, str, str | None, bool]
 
 
+class _Stand:
+    """One book, as it was when it was valued last."""
+
+    __slots__ = ("book", "currency", "held", "key", "live", "near", "pnl")
+
+    def __init__(self, key: BookKey, book: Book, currency: str, near: dict[BookKey, Book]) -> None:
+        self.key = key
+        self.book = book
+        self.currency = currency  # that it settles in
+        self.near = near  # all books of its venue and symbol
+        self.pnl = ZERO  # cash, funding, and what is held at its price
+        self.live = False  # whether there is anything in it
+        self.held = False  # whether there is a position
+
+
 class Valuation:
     """Total PnL at the marks.
 
@@ -30,65 +45,79 @@ class Valuation:
         self.currency = currency
         self._currencies = currencies
         self._marks = marks
-        self._flows: dict[str, Decimal] = {}  # cash and funding, by settlement currency
-        self._worth: dict[BookKey, Decimal] = {}  # of the open positions
-        self._worths: dict[str, Decimal] = {}  # the same, by settlement currency
-        self._held: dict[str, dict[BookKey, Book]] = {}  # open positions, by symbol
+        self._stands: dict[BookKey, _Stand] = {}
+        self._sums: dict[str, Decimal] = {}  # of their PnL, by settlement currency
+        self._held: dict[str, dict[BookKey, _Stand]] = {}  # those with a position, by symbol
         self._books: dict[tuple[str | None, str], dict[BookKey, Book]] = {}  # all, by venue and symbol
-        self._live: dict[BookKey, str] = {}  # the currencies of the books in which there is anything
-        self._single = True
+        self._single = True  # all currencies in which there is anything count as one
 
     def settles(self, book: Book) -> str:
         """The currency that the PnL of `book` comes in."""
         return book.instrument.settle or self.currency
 
-    def changed(self, key: BookKey, book: Book, before: Decimal) -> None:
-        """`book` was changed; its cash and funding were `before`."""
+    def changed(self, key: BookKey, book: Book, mark: Decimal | None) -> None:
+        """`book` was changed; `mark` is the one at its venue."""
         if key[4]:
             return  # a simulation is worth nothing
-        currency = book.instrument.settle or self.currency
-        flows = self._flows
-        if currency not in flows:
-            flows[currency] = self._worths[currency] = ZERO
-        if is_blank(book) is (key in self._live):
-            self._count(key, currency)
-        flows[currency] += book.cash + book.funding - before
-        held = self._held.get(key[2])
-        if book.inventory:
-            if held is None:
-                held = self._held[key[2]] = {}
-            held[key] = book
-        elif held is not None and held.pop(key, None) is not None and not held:
-            del self._held[key[2]]
-        near = self._books.setdefault(key[1:3], {})
-        near[key] = book  # before it is valued: its fill may be the symbol's last, or theirs may
-        self._value(key, book, currency)
-        if len(near) > 1 and self._marks.get(key[1], key[2]) is None:  # its price is theirs too
-            for other, its in near.items():
-                if other != key and its.inventory:
-                    self._value(other, its, its.instrument.settle or self.currency)
+        stand = self._stands.get(key)
+        if stand is None or stand.book is not book:
+            stand = self._enter(key, book)
+        held = book.inventory != ZERO
+        if held is not stand.held:
+            self._hold(stand, held)
+        if not (stand.live and book.fills) and is_blank(book) is stand.live:
+            self._count(stand)
+        self._value(stand, mark)
+        near = stand.near
+        if mark is None and len(near) > 1:  # its price is theirs too
+            for other in near:
+                if other != key and self._stands[other].held:
+                    self._value(self._stands[other], None)
 
-    def _count(self, key: BookKey, currency: str) -> None:
+    def _enter(self, key: BookKey, book: Book) -> _Stand:
+        """Know a book from here on; it may be another one for a position that was known."""
+        currency = self.settles(book)
+        self._sums.setdefault(currency, ZERO)
+        near = self._books.setdefault((key[1], key[2]), {})
+        near[key] = book
+        stand = self._stands.get(key)
+        if stand is None:
+            stand = self._stands[key] = _Stand(key, book, currency, near)
+        stand.book = book
+        return stand
+
+    def _hold(self, stand: _Stand, held: bool) -> None:
+        """A position was opened or closed."""
+        stand.held, symbol = held, stand.key[2]
+        if held:
+            self._held.setdefault(symbol, {})[stand.key] = stand
+            return
+        there = self._held[symbol]
+        del there[stand.key]
+        if not there:
+            del self._held[symbol]
+
+    def _count(self, stand: _Stand) -> None:
         """There is something in a book in which there was nothing, or the other way round."""
-        if self._live.pop(key, None) is None:
-            self._live[key] = currency
-        self._single = len({self._currencies.counts_as(name) for name in self._live.values()}) <= 1
+        stand.live = not stand.live
+        live = {self._currencies.counts_as(stand.currency) for stand in self._stands.values() if stand.live}
+        self._single = len(live) <= 1
 
     def rebuild(self, books: Mapping[BookKey, Book]) -> None:
         """Begin anew with `books`."""
-        for kept in (self._flows, self._worth, self._worths, self._held, self._books, self._live):
+        for kept in (self._stands, self._sums, self._held, self._books):
             kept.clear()
         self._single = True
         for key, book in books.items():
-            self.changed(key, book, ZERO)
+            self.changed(key, book, self._marks.get(key[1], key[2]))
 
     def marked(self, symbol: str) -> bool:
         """The mark of `symbol` changed; whether anything held is worth more or less."""
         held = self._held.get(symbol)
         if held is None:
             return not self._single  # it may be what a currency is converted by
-        for key, book in held.items():
-            self._value(key, book, book.instrument.settle or self.currency)
+        for key, stand in held.items():
+            self._value(stand, self._marks.get(key[1], symbol))
         return True
 
     def holds(self, symbol: str) -> bool:
@@ -97,7 +126,7 @@ class Valuation:
 
     def open_books(self) -> list[tuple[BookKey, Book]]:
         """The books with a position."""
-        return [item for held in self._held.values() for item in held.items()]
+        return [(key, stand.book) for held in self._held.values() for key, stand in held.items()]
 
     def mark(self, key: BookKey, book: Book) -> Decimal | None:
         """The price at which the position of `book` is valued."""
@@ -106,29 +135,27 @@ class Valuation:
 
     def pnl(self) -> Decimal:
         """Total PnL since the beginning, in the account's currency; what cannot be converted is left out."""
-        if self._single:
-            total = ZERO
-            for currency, flow in self._flows.items():
-                total += flow + self._worths[currency]
-            return total
         total = ZERO
-        for currency, flow in self._flows.items():
+        if self._single:
+            for pnl in self._sums.values():
+                total += pnl
+            return total
+        for currency, pnl in self._sums.items():
             rate = self._marks.rate(currency, self.currency)
             if rate is not None:
-                total += (flow + self._worths[currency]) * rate
+                total += pnl * rate
         return total
 
-    def _value(self, key: BookKey, book: Book, currency: str) -> None:
-        worth = ZERO
-        if book.inventory:
-            price = self._marks.get(key[1], key[2])
-            if price is None:
-                price = unmarked(book, self._books.get(key[1:3], {}))
+    def _value(self, stand: _Stand, mark: Decimal | None) -> None:
+        """What a book has brought, with what it holds at its mark."""
+        book = stand.book
+        pnl = book.turn - book.fees + book.funding
+        if stand.held:
+            price = unmarked(book, stand.near) if mark is None else mark
             if price is not None:
-                worth = book.instrument.worth(book.inventory, price)
-        before = self._worth.get(key)
-        self._worth[key] = worth
-        self._worths[currency] += worth if before is None else worth - before
+                pnl += book.instrument.worth(book.inventory, price)
+        self._sums[stand.currency] += pnl - stand.pnl
+        stand.pnl = pnl
 
 
 def is_blank(book: Book) -> bool:

@@ -132,9 +132,9 @@ class Alerts:
         self._slack = _slack(webhook_url, bot_token, channel, api_url, clock)
         if self._slack is not None:
             self._desk.welcome(self._room.receiver(Post(self._slack, self._pool())))
-        self._room.begin()
         for rule in built_in(drawdown=drawdown) if rules is None else rules:
             self._listen(rule)
+        self._room.begin()  # last: it begins a thread
 
     # -- what a bot calls --------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from botobs.events import (
     TransferBooked,
     VoidBooked,
 )
-from botobs.money.report import FillReport
+from botobs.money.report import FillReport, Place
 from botobs.money.tail import Work
 from botobs.trackers.costs import cost_of_fill, cost_of_funding
 from botobs.trackers.given import order_key
@@ -42,31 +42,21 @@ if TYPE_CHECKING:
     from botobs.trackers.slippage import Slippage, SlippageTracker
     from botobs.trackers.trades import TradeTracker
 
-__all__ = ["Desk", "Place"]
+__all__ = ["Desk", "Filled", "Place"]
+
+_new = tuple.__new__  # a FillReport without the cost of the constructor
 
 
-@attrs.frozen
-class Place:
-    """Where in the bot's loop something was reported.
-
-    Attributes:
-        bar_id: The running tick's bar.
-        trace_id: Its trace, if it is kept.
-    """
-
-    bar_id: Any = None
-    trace_id: str | None = None
-
-
-NOWHERE = Place()
-
-
-class Filled:
+class Filled(Work):
     """A fill that was booked, on its way to everybody else."""
 
-    __slots__ = ("booking", "durable", "entry", "now", "order", "place", "slip")
+    __slots__ = ("booking", "desk", "durable", "entry", "now", "order", "place", "slip")
 
-    def __init__(self, entry: FillEntry, booking: Booking, order: Order | None, place: Place, now: int) -> None:
+    def __init__(  # noqa: PLR0917 - keywords would cost
+        self, desk: Desk, entry: FillEntry, booking: Booking, order: Order | None, place: Place, now: int
+    ) -> None:
+        self.ready = False
+        self.desk = desk
         self.entry = entry
         self.booking = booking
         self.order = order
@@ -74,6 +64,10 @@ class Filled:
         self.now = now
         self.durable = False
         self.slip: tuple[float, Decimal, Decimal] | None = None
+
+    def run(self) -> None:
+        """Tell everybody."""
+        self.desk.follow(self)
 
 
 class Desk:
@@ -123,54 +117,59 @@ class Desk:
 
     def fill(self, order_id: Any, said: dict[str, Any], place: Place, more: Mapping[str, Any] | None) -> FillReport:
         """Book a fill and wait until it is as durable as configured."""
-        report, work = self.book_fill(order_id, said, place, more)
-        if report is not None:
-            return report
-        assert work is not None
-        return self.filled(work)
+        done = self.book_fill(order_id, said, place, more)
+        return self.filled(done) if done.__class__ is Filled else done  # type: ignore[return-value,arg-type]
 
     def book_fill(
         self, order_id: Any, said: dict[str, Any], place: Place, more: Mapping[str, Any] | None
-    ) -> tuple[FillReport | None, Work | None]:
+    ) -> FillReport | Filled:
         """Book a fill; what it came to, or what `filled` needs to finish it once it is durable."""
         now = self._wall()
         key = None if order_id is None else order_key(order_id)
         order = None if key is None else self.orders.get(key)
         try:
-            entry = self._entry(key, order, said, place, more, now)
+            if order is not None:
+                _complete(said, order)
+            elif said["symbol"] is None:
+                known = "names no order" if key is None else f"order {key!r} is not known"
+                raise Refused(f"the fill names no symbol, and {known}")
+            entry = read_fill(said, now_ns=now, order_id=key, trace_id=place.trace_id, more=more)
         except Refused as refused:
-            return self._refused("fill", str(refused), {"order_id": order_id, **said, **(more or {})}, key), None
-        with self.account.lock:
-            booking = self.account.fill(entry)
-            if booking.change is None:
-                work = None
-            else:
-                done = Filled(entry, booking, order, place, now)
-                work = Work(self._follow, (done,), ready=False)
-                self._tail.put(work)  # under the lock: what follows keeps the order of the books
-        return (self._not_booked(entry, booking), None) if work is None else (None, work)
+            return self._refused("fill", str(refused), {"order_id": order_id, **said, **(more or {})}, key)
+        account = self.account
+        with account.lock:
+            booking = account.fill(entry)
+            if booking.change is not None:
+                done = Filled(self, entry, booking, order, place, now)
+                self._tail.put(done)  # under the lock: what follows keeps the order of the books
+                return done
+        return self._not_booked(entry, booking)
 
     def filled(self, work: Work) -> FillReport:
         """Wait for the disk, and answer."""
-        done: Filled = work.args[0]
-        entry, booking = done.entry, done.booking
-        change = booking.change
+        assert isinstance(work, Filled)
+        entry, booking, order = work.entry, work.booking, work.order
+        ticket, change, book = booking.ticket, booking.change, booking.book
+        assert ticket is not None
         assert change is not None
+        assert book is not None
+        slip = None
         try:
-            done.durable = booking.ticket is not None and self.account.ledger.settle(booking.ticket)
-            if done.order is not None and booking.book is not None:
-                done.slip = slipped(done.order, booking.book.instrument, entry.price, entry.qty, entry.side)
+            work.durable = durable = self.account.ledger.settle(ticket)
+            if order is not None:
+                slip = work.slip = slipped(order, book.instrument, entry.price, entry.qty, entry.side)
         finally:
             work.ready = True
-        self.counts["booked"] += 1
+        counts = self.counts
+        counts["booked"] += 1
         if change.late:
-            self.counts["late"] += 1
+            counts["late"] += 1
         self._moved()
-        bps, money = (None, None) if done.slip is None else done.slip[:2]
-        return FillReport(  # in the order of its fields, without duplicate and conflict: keywords take twice as long
-            True, done.durable, False, False, change.late, None if done.durable else self._why_not(),
-            entry.fill_id, entry.order_id, change.trade_id, bps, money, change.gross, change.inventory,
-        )  # fmt: skip
+        bps, money = (None, None) if slip is None else slip[:2]
+        return _new(FillReport, (  # all of its fields in their order: the constructor takes twice as long
+            True, durable, False, False, change.late, None if durable else self._why_not(), entry.fill_id,
+            entry.order_id, change.trade_id, bps, money, change.gross, change.inventory,
+        ))  # fmt: skip
 
     def _why_not(self) -> str:
         """Why a line that was booked is not durable."""
@@ -179,7 +178,7 @@ class Desk:
         return "it could not be written; it is in memory and will be written"
 
     @exact
-    def _follow(self, done: Filled) -> None:
+    def follow(self, done: Filled) -> None:
         """What the fill was in the eyes of its order and of its trade; tell everybody."""
         entry, booking, order, place = done.entry, done.booking, done.order, done.place
         change, book = booking.change, booking.book
@@ -206,31 +205,6 @@ class Desk:
         self._publish(_cost_event(done, slip))
         for event in events:
             self._publish(event)
-
-    def _entry(
-        self,
-        order_id: str | None,
-        order: Order | None,
-        said: dict[str, Any],
-        place: Place,
-        more: Mapping[str, Any] | None,
-        now: int,
-    ) -> FillEntry:
-        if order is not None:  # one by one: a loop over names would take three times as long
-            if said["symbol"] is None:
-                said["symbol"] = order.symbol
-            if said["side"] is None:
-                said["side"] = order.side
-            if said["venue"] is None:
-                said["venue"] = order.venue
-            if said["account"] is None:
-                said["account"] = order.account
-            if said.get("strategy") is None:
-                said["strategy"] = order.strategy
-        elif said.get("symbol") is None:
-            known = "names no order" if order_id is None else f"order {order_id!r} is not known"
-            raise Refused(f"the fill names no symbol, and {known}")
-        return read_fill(now_ns=now, order_id=order_id, trace_id=place.trace_id, more=more, **said)
 
     def _not_booked(self, entry: FillEntry, booking: Booking) -> FillReport:
         """A duplicate, a conflict, or a fill that a void had waited for."""
@@ -422,6 +396,20 @@ class Desk:
         self._publish(FillRefused(ts_ns=self._wall(), symbol=symbol, order_id=order_id, reason=reason, what=what))
         self._faults.say("ledger", f"refused {what}", f"a {what} was not booked: {reason}")
         return FillReport(durable=kept, reason=reason, order_id=order_id, fill_id=name(said.get("fill_id")))
+
+
+def _complete(said: dict[str, Any], order: Order) -> None:
+    """What a fill does not say, its order does. One by one: a loop over names would take three times as long."""
+    if said["symbol"] is None:
+        said["symbol"] = order.symbol
+    if said["side"] is None:
+        said["side"] = order.side
+    if said["venue"] is None:
+        said["venue"] = order.venue
+    if said["account"] is None:
+        said["account"] = order.account
+    if said.get("strategy") is None:
+        said["strategy"] = order.strategy
 
 
 def _told(entry: FillEntry) -> dict[str, Any]:

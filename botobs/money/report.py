@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-__all__ = ["FillReport"]
+__all__ = ["NOWHERE", "FillReport", "Place"]
 
 
-@attrs.frozen
-class FillReport:
+class Place(NamedTuple):
+    """Where in the bot's loop something was reported.
+
+    Attributes:
+        bar_id: The running tick's bar.
+        trace_id: Its trace, if it is kept.
+    """
+
+    bar_id: Any = None
+    trace_id: str | None = None
+
+
+NOWHERE = Place()
+
+
+class FillReport(NamedTuple):
     """What became of a fill, a void, a funding payment, a position or a transfer.
 
     True where it counts: `if not obs.fill(...): ...`.

@@ -37,6 +37,10 @@ class Work:
         self.args = args
         self.ready = ready
 
+    def run(self) -> None:
+        """Do it."""
+        self.do(*self.args)
+
 
 class Tail:
     """A queue of work that keeps its order, whoever does it.
@@ -97,7 +101,7 @@ class Tail:
             while waiting and waiting[0].ready:
                 work = waiting.popleft()
                 try:
-                    work.do(*work.args)
+                    work.run()
                 except Exception as error:
                     self._faults.error("money", error)
                 if until is not None and time.perf_counter_ns() >= until:

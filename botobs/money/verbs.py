@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from botobs.money.report import FillReport
+from botobs.money.report import NOWHERE, FillReport, Place
 from botobs.stages.engine import ENGINES
 from botobs.stages.verbs import current_tick
 
 if TYPE_CHECKING:
-    from botobs.money.desk import Place
+    from collections.abc import Mapping
+
     from botobs.money.room import Money
     from botobs.stages.engine import Engine
 
@@ -155,15 +156,16 @@ class MoneyVerbs:
             "position_side": position_side, "kind": kind,
         }  # fmt: skip
         try:
-            if not self._running():
+            if self._own not in ENGINES:
                 return _OVER
             money = self._money
-            if _is_naive(ts):
+            if type(ts) is not int and _is_naive(ts):
                 money.naive("fill")
+            told: Mapping[str, Any] | None = None
             if more:
                 said["strategy"] = more.pop("strategy", None)
-                more = money.context("fill", more, said)
-            return money.desk.fill(order_id, said, self._place(keep=True), more)
+                told = money.context("fill", more, said)
+            return money.desk.fill(order_id, said, self._place(keep=True), told)
         except Exception as error:
             return self._broken("fill", {"order_id": order_id, **said, **more}, error)
 
@@ -196,15 +198,16 @@ class MoneyVerbs:
             if not self._running():
                 return _OVER
             money = self._money
-            if _is_naive(ts):
+            if type(ts) is not int and _is_naive(ts):
                 money.naive("fill")
+            told: Mapping[str, Any] | None = None
             if more:
                 said["strategy"] = more.pop("strategy", None)
-                more = money.context("fill", more, said)
-            report, work = money.desk.book_fill(order_id, said, self._place(keep=True), more)
-            if work is None:
-                return _OVER if report is None else report  # a report of what was not booked is false
-            waiting = money.later(work)
+                told = money.context("fill", more, said)
+            done = money.desk.book_fill(order_id, said, self._place(keep=True), told)
+            if isinstance(done, FillReport):
+                return done
+            waiting = money.later(done)
         except Exception as error:
             return self._broken("fill", {"order_id": order_id, **said, **more}, error)
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded already
@@ -390,8 +393,6 @@ class MoneyVerbs:
 
     def _place(self, *, keep: bool = False) -> Place:
         """Where in the loop this is said; with `keep`, the tick's trace is worth keeping for it."""
-        from botobs.money.desk import NOWHERE, Place  # noqa: PLC0415 - loaded with the observer
-
         tick = current_tick()
         if tick.engine is not self._own:
             return NOWHERE

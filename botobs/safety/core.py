@@ -1,4 +1,4 @@
-"""The switch itself: where it stands, what happens when it is thrown, and who may put it back."""
+"""The switch itself: where it stands, and what happens when it is thrown."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from botobs.config.values import period
 from botobs.events.switch import (
     KillSwitchAnswered,
     KillSwitchDrilled,
-    KillSwitchFound,
-    KillSwitchReset,
-    KillSwitchResetRefused,
     KillSwitchTripped,
     KillSwitchTrippedAgain,
 )
 from botobs.safety.callbacks import Called, Caller, Flattening, flattening, is_async, name_of
-from botobs.safety.latch import ACTIVE, HALTED, LEVELS, REDUCE_ONLY, Latch, Standing
-from botobs.safety.said import Answer, Drilled, Trip, line
+from botobs.safety.latch import HALTED, LEVELS, REDUCE_ONLY, Latch, Standing
+from botobs.safety.said import Drilled, Trip, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,7 +87,7 @@ class _Aside:
 
 
 class Core:
-    """What trips, latches and resets; `KillSwitch` adds what it is told and what it refuses.
+    """What trips and latches; `Arming` adds who may put it back, `KillSwitch` what it is told and what it refuses.
 
     Attributes:
         shut: Whether anything has to be looked at before an order passes; all that is read while it is active.
@@ -118,7 +115,7 @@ class Core:
         self._epoch = 0  # counts trips and resets of this run
         self._owed: Exception | None = None  # what strict mode raises when everybody was called
         self._caller = Caller("kill_switch.callback", faults, threaded=threaded)
-        self._limits: Limits
+        self._series: list[Limits] = []
         self.shut = self._standing.level > 0
 
     # -- what it is --------------------------------------------------------------------------------------------------
@@ -189,8 +186,9 @@ class Core:
 
     def _look_at_orders(self) -> None:
         """Whether an order has to be looked at: while tripped, and until the loop of an async callback is known."""
-        waits = self._caller.loop is None and any(callback.is_async for callback in self._callbacks)
-        self.shut = self._standing.level > 0 or waits
+        with self._changing:  # a trip in between would be overlooked
+            waits = self._caller.loop is None and any(callback.is_async for callback in self._callbacks)
+            self.shut = self._standing.level > 0 or waits
 
     # -- tripping ----------------------------------------------------------------------------------------------------
 
@@ -340,113 +338,6 @@ class Core:
         )  # fmt: skip
         self._strictly()
         return found
-
-    # -- arming again ------------------------------------------------------------------------------------------------
-
-    def reset(self, by: str, reason: str) -> Answer:
-        """Arm it again; counts and drawdowns begin anew.
-
-        Args:
-            by: Who.
-            reason: Why it is safe to go on.
-
-        Returns:
-            Whether it was done, and why not; refused if either is empty.
-        """
-        who, why = line(by, 100), line(reason)
-        missing = [name for name, value in (("by", who), ("reason", why)) if not value]
-        if missing:
-            refused = f"a reset needs {' and '.join(missing)}"
-            self._refuse_reset(who, why, refused)
-            return Answer(ok=False, reason=refused)
-        with self._changing:
-            before = self._standing
-            now = Standing(seq=before.seq + 1, state=ACTIVE, reason=why, since=self._pace.text(), by=who)
-            durable = self._latch.write(now)
-            self._arm(now)
-        durable = durable and self._latch.sync()
-        self._tell_reset(before, now, durable=durable)
-        return Answer(ok=True, reason="" if durable else "the disk did not take it: a restart finds it tripped")
-
-    def _arm(self, now: Standing) -> None:
-        """Where it stands is `now`, active; limits count anew. Whoever calls holds `_changing`."""
-        self._standing = now
-        self._epoch += 1
-        self._limits.rearm()
-        self._look_at_orders()
-
-    def _tell_reset(self, before: Standing, now: Standing, *, durable: bool, source: str = "bot") -> None:
-        self._say(
-            KillSwitchReset(
-                ts_ns=self._pace.wall(), state=ACTIVE, previous=before.state, reason=now.reason, by=now.by,
-                source=source, durable=durable,
-            )
-        )  # fmt: skip
-
-    def _refuse_reset(self, by: str, reason: str, refused: str, source: str = "bot") -> None:
-        self._faults.say("kill_switch", "reset refused", f"reset of the kill switch refused: {refused}")
-        self._say(
-            KillSwitchResetRefused(
-                ts_ns=self._pace.wall(), state=self.state, by=by, reason=reason, refused=refused, source=source
-            )
-        )
-
-    # -- from outside ------------------------------------------------------------------------------------------------
-
-    def poll(self) -> None:
-        """See what another process has made of the state file, and act on it."""
-        found = self._latch.changed(has_fills=self._has_fills, now=self._pace.text())
-        if found is None:
-            self._latch.retry()
-            return
-        current = self._standing
-        if found.level > current.level:
-            self._latch.adopt(found)
-            source = "outside" if found.damage is None else "state file"
-            self._trip(
-                found.reason, found.state, trigger=found.trigger, inputs=found.inputs, source=source, by=found.by,
-                written=found,
-            )  # fmt: skip
-        elif found.level < current.level and found.state == ACTIVE and found.by and found.over == current.seq:
-            with self._changing:
-                self._latch.adopt(found)
-                self._arm(found)
-            self._tell_reset(current, found, durable=True, source="outside")
-        else:
-            self._keep(current, found)
-
-    def _keep(self, current: Standing, found: Standing) -> None:
-        """Somebody else wrote, and it changes nothing: what we are is what the file has to say."""
-        with self._changing:
-            current = self._standing
-            now = attrs.evolve(current, seq=max(current.seq, found.seq) + 1)
-            self._standing = now
-            self._latch.write(now)
-        self._latch.retry()
-        if found.level < current.level:
-            refused = "it was tripped again meanwhile"
-            self._refuse_reset(found.by or "", found.reason, refused, "outside")
-        elif found.level:
-            self._say(
-                KillSwitchTrippedAgain(
-                    ts_ns=self._pace.wall(), state=now.state, reason=found.reason, trigger=found.trigger,
-                    inputs=found.inputs, source="outside" if found.damage is None else "state file",
-                )
-            )  # fmt: skip
-
-    def _found(self) -> None:
-        """Say how the run begins."""
-        standing = self._standing
-        if standing.level:
-            text = f"the kill switch is {standing.state} since {standing.since}: {standing.reason}"
-            self._faults.say("kill_switch", "found", text)
-            self._say(
-                KillSwitchFound(
-                    ts_ns=self._pace.wall(), state=standing.state, previous=standing.state, reason=standing.reason,
-                    trigger=standing.trigger, inputs=standing.inputs, by=standing.by, since=standing.since,
-                    damage=standing.damage,
-                )
-            )  # fmt: skip
 
     def _forked(self) -> None:
         """In a forked child: locks may be held by threads that do not exist here."""

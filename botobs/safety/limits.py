@@ -234,7 +234,7 @@ class Limits:
                         acts += judge(trigger, Verdict.UNKNOWN, standing.level)
                 except Exception as error:
                     acts += judge(trigger, self._failed(error), standing.level)
-            if not standing.level and standing.by is not None and kept.get(_SEQ) != standing.seq:
+            if kept and not standing.level and standing.by is not None and kept.get(_SEQ) != standing.seq:
                 self.rearm()  # it was reset while the bot was down
             for trigger in self.triggers:
                 if trigger.told and LEVELS[trigger.target] > standing.level:  # killed between decision and latch
@@ -259,9 +259,15 @@ class Limits:
         if sync:
             self._memory.sync()
 
+    def close(self) -> None:
+        """Remember everything, and give the file back."""
+        self.save(sync=True)
+        self._memory.close()
+
     def abandon(self) -> None:
-        """In a forked child: the lock may be held by a thread that does not exist here."""
+        """In a forked child: the file is the parent's, and the lock may be held by a thread that is not here."""
         self.lock = threading.RLock()
+        self._memory.abandon()
 
     def _keyed(self) -> list[tuple[str, Trigger]]:
         seen: dict[str, int] = {}

@@ -27,10 +27,11 @@ class Memory:
 
     Args:
         folder: `data_dir/state`; `None`: nowhere.
+        name: The file there.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._file = None if folder is None else SlotFile(folder / FILE, _SLOT)
+    def __init__(self, folder: Path | None, name: str = FILE) -> None:
+        self._file = None if folder is None else SlotFile(folder / name, _SLOT)
         self._lock = threading.RLock()
         self._seq = 0
         self._unsynced = False

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from botobs.alerts import Alerts
 from botobs.errors import TradingHalted
-from botobs.events import AlertFate, KillSwitchTripped, KillSwitchWarned
+from botobs.events import AlertFate, KillSwitchRefused, KillSwitchTripped, KillSwitchWarned
+from botobs.safety.limits import decimal_of
+from botobs.safety.refusals import Refusals
 from botobs.safety.switch import KillSwitch
 from botobs.streams.encode import dumps
 from botobs.vitals import Alive, Freshness, FundingRates, HealthEmitter, Snapshots, Staleness, Watchdogs
@@ -30,6 +32,7 @@ __all__ = ["Safety"]
 
 _S = 1_000_000_000
 _KEEP_NS = 60 * _S
+_SHOWN = 5
 
 
 class Safety:
@@ -62,9 +65,13 @@ class Safety:
     ) -> None:
         self._live = live = settings.mode == "live"
         self._clock, self._faults, self._money, self._performance = clock, faults, money, performance
+        self._publish = bus.publish
         self._folder = None if data_dir is None else data_dir / "state"
         self._kept_ns = 0
+        self._looked_ns = 0
         self._breaches = 0
+        self._begun = False
+        self._refusals = Refusals()
         self.alerts = Alerts(
             write=lambda record: bus.publish(AlertFate(ts_ns=clock.time_ns(), record=record)),
             subscribe=lambda event, fn: bus.subscribe(event, fn, immediate=True, _trusted=True),
@@ -73,6 +80,14 @@ class Safety:
             bot_token=settings.slack_bot_token if live else None, channel=settings.slack_channel if live else None,
             cooldown=settings.alert_cooldown, drawdown=settings.alert_drawdown, threaded=live,
         )  # fmt: skip
+        try:
+            self._build(settings, data_dir, bus)
+        except BaseException:  # it has a thread already
+            self.alerts.close(0.0)
+            raise
+
+    def _build(self, settings: Settings, data_dir: Path | None, bus: Bus) -> None:
+        clock, faults, money, live = self._clock, self._faults, self._money, self._live
         self.kill_switch = KillSwitch(
             folder=self._folder if live else None, triggers=settings.kill_switch, equity_floor=settings.equity_floor,
             clock=clock, faults=faults, publish=bus.publish, reducing=self._reducing, order_of=self._order_of,
@@ -84,7 +99,6 @@ class Safety:
         self.freshness = Freshness(self.staleness, self.watchdogs, self.funding)
         self.health = HealthEmitter(
             settings.health_every, bus.publish, lambda: money.account.equity, clock, faults=faults,
-            unknown_equity=lambda: self.kill_switch.equity(None, money.account.curve.peak, "health"),
         )  # fmt: skip
         self.snapshots = Snapshots(
             money.account.curve.calendar, self._facts, bus.publish, clock=clock, faults=faults,
@@ -101,6 +115,7 @@ class Safety:
         if self._folder is not None and self._live:
             with contextlib.suppress(OSError):
                 self._alive = Alive(self._folder, self._clock)
+        self._begun = True
         self.equity()
 
     # -- what feeds it -----------------------------------------------------------------------------------------------
@@ -114,28 +129,54 @@ class Safety:
         self.kill_switch.equity(curve.equity, curve.peak, moved=account.transfers)
 
     def said_equity(self, fields: Mapping[str, Any]) -> None:
-        """The equity that the bot reports itself: never in the totals, but the worse of both decides."""
+        """The equity that the bot reports itself: never in the totals, but the worse of both decides.
+
+        What is no number is one observation of unknown equity.
+        """
         for name in ("equity", "equity_value"):
-            if name in fields:
-                self.kill_switch.equity(fields[name], self._money.account.curve.peak, "health")
+            if name not in fields:
+                continue
+            account = self._money.account
+            said, own = decimal_of(fields[name]), None
+            if account.terms.starting_equity is not None:
+                own = account.curve.equity
+            if said is not None and own is not None:
+                said = min(said, own)
+            self.kill_switch.equity(
+                said, None if own is None else account.curve.peak, None if said is not None else "health",
+                moved=account.transfers,
+            )  # fmt: skip
+            return
 
     def filled(self, symbol: str, bar_id: Any, change: Any) -> None:
         """A fill was booked: what it opened and closed counts before the verb returns."""
         for trip in change.closed:
             self.kill_switch.closed(trip.net)
-        closes = bool(change.closed_qty)
+        closes = bool(change.closed)
         opens = not closes or change.next_trade_id is not None
         self.kill_switch.fill(symbol, bar_id, opens, closes)
 
+    def decided(self) -> None:
+        """The bot's loop made a turn."""
+        self.watchdogs.decided()
+        self.passing()
+
+    def passing(self) -> None:
+        """In a backtest time passes when the bot does something: let timers fire."""
+        if not self._live and not 0 <= self._clock.time_ns() - self._looked_ns < _S:
+            self._money.housekeep()  # which calls `chore`
+
     def chore(self) -> None:
         """Once a second."""
+        if not self._begun:
+            return
+        now = self._looked_ns = self._clock.time_ns()
         for look in (self.watchdogs.tick, self.staleness.tick, self.funding.tick, self.snapshots.tick, self._feed):
             try:
                 look()
             except Exception as error:  # the others have to look all the same
                 with contextlib.suppress(Exception):
                     self._faults.error("safety", error)
-        now = self._clock.time_ns()
         if not 0 <= now - self._kept_ns < _KEEP_NS:
             self._kept_ns = now
             self._keep()
@@ -158,10 +199,35 @@ class Safety:
         Raises:
             TradingHalted: Something is stale.
         """
-        stale = self.freshness.stale()
+        stale: Mapping[str, float] = {}
+        try:
+            stale = self.freshness.stale()
+            if not stale:
+                return
+            said = ", ".join(f"{name} is {age:.0f} s old" for name, age in list(stale.items())[:_SHOWN])
+            reason = f"stale data: {said}" + (f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else "")
+            self._note_refusal(stage, reason)
+        except Exception as error:  # to refuse is one thing, the record another
+            self._faults.error("safety", error)
         if stale:
-            said = ", ".join(f"{name} is {age:.0f} s old" for name, age in list(stale.items())[:5])
-            raise TradingHalted(f"{stage.label} was refused: {said}")
+            switch = self.kill_switch
+            error = TradingHalted(f"{stage.label} was refused: {reason}")
+            vars(error).update(state=switch.state, reason=reason, since=switch.since)
+            raise error
+
+    def _note_refusal(self, stage: Stage, reason: str) -> None:
+        suppressed = self._refusals.admit(stage.order, self._clock.perf_ns())
+        if suppressed is None:
+            return
+        order = None if stage.order is None else self._order_of(stage.order)
+        self._publish(
+            KillSwitchRefused(
+                ts_ns=self._clock.time_ns(), state=self.kill_switch.state, reason=reason,
+                since=self.kill_switch.since, order_id=stage.order, order=order, stage=stage.label,
+                reduces=stage.reduces, symbol=None if order is None else order.get("symbol"),
+                suppressed=suppressed or None,
+            )
+        )  # fmt: skip
 
     # -- what it asks ------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from botobs.config.values import period
 from botobs.errors import ConfigError, TradingHalted
 from botobs.events.switch import KillSwitchRefused, KillSwitchWarned
 from botobs.safety import requests
+from botobs.safety.arming import Arming
 from botobs.safety.callbacks import flattening
-from botobs.safety.core import Core
 from botobs.safety.keepalive import KeepAlive
 from botobs.safety.latch import FILE
 from botobs.safety.limits import Limits, decimal_of, defaults
@@ -23,7 +23,7 @@ from botobs.safety.memory import Memory
 from botobs.safety.pace import Pace
 from botobs.safety.refusals import Refusals
 from botobs.safety.said import halted, line, reason_of
-from botobs.safety.triggers import EquityBelow, Trigger
+from botobs.safety.triggers import EquityBelow, OfEquity, Trigger
 from botobs.safety.watch import Watch
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _SILENT_S: Final = 60.0
 _asking: ContextVar[bool] = ContextVar("botobs_asking_when", default=False)
 
 
-class KillSwitch(Core):
+class KillSwitch(Arming):
     """Stops the bot when it must. Comes as `obs.kill_switch`.
 
     Args:
@@ -91,16 +91,19 @@ class KillSwitch(Core):
         self._folder = folder
         self._reducing = reducing
         self._order_of = order_of
-        self._memory = Memory(folder)
-        self._limits = Limits(
-            _armed(triggers, equity_floor), pace=pace, memory=self._memory, faults=faults,
-            standing=lambda: self._standing,
-        )  # fmt: skip
+        self._limits = self._count(_armed(triggers, equity_floor))
+        self._series.append(self._limits)
+        self._reported: dict[str, Limits] = {}
         self._refusals = Refusals()
         self._keeping: list[KeepAlive] = []
         self._silent: tuple[float, float, int] | None = None  # age, limit, when we were told
         self._asked: Decimal | None = None
         self._watch = Watch(self._look, self.now, faults) if threaded else None
+
+    def _count(self, triggers: Iterable[Trigger], source: str | None = None) -> Limits:
+        """Limits with a memory of their own."""
+        memory = Memory(self._folder) if source is None else Memory(self._folder, f"triggers.{source}.json")
+        return Limits(triggers, pace=self._pace, memory=memory, faults=self._faults, standing=lambda: self._standing)
 
     @property
     def triggers(self) -> tuple[str, ...]:
@@ -181,7 +184,9 @@ class KillSwitch(Core):
 
     # -- what it is told: on the caller's thread, and what has to happen has happened when these return --------------
 
-    def equity(self, value: Any, peak: Any = None, why: str | None = None, moved: Any = ZERO) -> None:
+    def equity(
+        self, value: Any, peak: Any = None, why: str | None = None, moved: Any = ZERO, source: str | None = None
+    ) -> None:
         """Equity was observed.
 
         Args:
@@ -189,21 +194,41 @@ class KillSwitch(Core):
             peak: The account's peak; limits that remember nothing count from there.
             why: Why it is unknown.
             moved: All that was ever moved in, less what was moved out.
+            source: Who says so, if not the account: limits count each source by itself, as the peak of one and the
+                equity of another make no drawdown.
         """
         try:
+            limits = self._limits if source is None else self._reporting(source)
             try:
-                quiet = self._limits.quiet(value, moved)
+                quiet = limits.quiet(value, moved)
             except ArithmeticError:  # NaN
                 quiet = False
             if not quiet:
-                acts = self._limits.equity(value, peak, moved)
+                acts = limits.equity(value, peak, moved)
                 if acts:
-                    self._do(acts, why)
-            if self._limits.whens and value != self._asked:
+                    self._do(acts, why, source)
+            if self._limits.whens and source is None and value != self._asked:
                 self._asked = value
                 self._ask(hung_too=False)
         except Exception as error:
             self._fault(error)
+
+    def _reporting(self, source: str) -> Limits:
+        """The limits on equity that somebody beside the account reports."""
+        name = "".join(sign for sign in source if sign.isalnum())[:40] or "other"
+        limits = self._reported.get(name)
+        if limits is None:
+            with self._changing:
+                limits = self._reported.get(name)
+                if limits is None:
+                    limits = self._count([one for one in self._limits.triggers if isinstance(one, OfEquity)], name)
+                    acts = limits.load()
+                    self._series.append(limits)
+                    self._reported[name] = limits
+                else:
+                    acts = []
+            self._do(acts, "what was remembered of it is damaged", source)
+        return limits
 
     def rejected(self, symbol: str | None = None, code: Any = None) -> None:
         """The exchange refused an order."""
@@ -255,9 +280,10 @@ class KillSwitch(Core):
     def now(self) -> None:
         """Time has passed: windows move on, what was counted is kept, the bot's own limits are asked. Once a second."""
         try:
-            acts = self._limits.passing()
-            if acts:
-                self._do(acts, "stale")
+            for limits in tuple(self._series):
+                acts = limits.passing()
+                if acts:
+                    self._do(acts, "stale")
             self._ask(hung_too=True)
             self._latch.retry()
             if not self._threaded:
@@ -299,9 +325,11 @@ class KillSwitch(Core):
                 self._faults.error("kill_switch.when", outcome.error)
         return outcome
 
-    def _do(self, acts: list[Act], why: str | None = None) -> None:
+    def _do(self, acts: list[Act], why: str | None = None, source: str | None = None) -> None:
         for act in acts:
             trigger, inputs = act.trigger, act.inputs
+            if source is not None:
+                inputs = {**inputs, "reported_by": source}
             if act.unknown and why:
                 inputs = {**inputs, "why": line(why, 100)}
             if act.what == "trip":
@@ -317,7 +345,8 @@ class KillSwitch(Core):
                 )  # fmt: skip
 
         if any(act.what == "trip" for act in acts):
-            self._limits.save()
+            for limits in tuple(self._series):
+                limits.save()
 
     def _fault(self, error: Exception) -> None:
         self._faults.error("kill_switch", error)
@@ -379,7 +408,8 @@ class KillSwitch(Core):
 
     def flush(self, deadline: float) -> bool:  # noqa: ARG002  # as everything that is attached
         """Remember everything."""
-        self._limits.save(sync=True)
+        for limits in self._series:
+            limits.save(sync=True)
         return self._latch.retry()
 
     def close(self, deadline: float | None = None) -> bool:
@@ -388,16 +418,17 @@ class KillSwitch(Core):
         ended = [keeping.close(until) for keeping in self._keeping]
         if self._watch is not None:
             ended.append(self._watch.close(until))
-        done = self.flush(until)
-        self._memory.close()
+        for limits in self._series:
+            limits.close()
+        done = self._latch.retry()
         self._latch.close()
         return done and all(ended)
 
     def abandon(self) -> None:
         """In a forked child: the files are the parent's, and there is no thread of ours."""
         self._latch.abandon()
-        self._memory.abandon()
-        self._limits.abandon()
+        for limits in self._series:
+            limits.abandon()
         self._refusals.abandon()
         self._forked()
         self._keeping = []

@@ -346,6 +346,14 @@ class TickSite(Site):
             if live.tick.engine is not None:
                 live.tick.engine.faults.error("tick", unexpected)
 
+    def shut(self, live: Live, error: BaseException | None) -> None:
+        """End a turn whose context was left already."""
+        ended = live.t1
+        super().shut(live, error)
+        engine = live.tick.engine
+        if not ended and engine is not None and engine.on_decided is not None:
+            engine.on_decided()
+
     def open(self, parent: Any) -> Live:
         """Start a turn; inside another one it belongs to that one's trace."""
         above = parent if parent.__class__ is Live else live_in(parent)

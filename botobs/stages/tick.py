@@ -206,8 +206,10 @@ class Tick:
         more.outcome = "halted" if halted else "error"
         self.keep("halt" if halted else "error")
         first, self._error = self._error is not error, error
-        if first and not halted and self.engine is not None and self.engine.on_failure is not None:
-            self.engine.on_failure(error)
+        engine = self.engine
+        if first and not halted and engine is not None and engine.on_failure is not None:
+            if issubclass(type(error), Exception):  # Ctrl-C is no error of the bot's
+                engine.on_failure(error)
         if not self.keeps:
             return
         if first:  # each stage that it passes through tells the type, the innermost the stack

@@ -459,3 +459,33 @@ def test_a_sample_of_generated_days(tmp_path):
     figures = days(tmp_path / "days", 25, 20260105)
     assert figures["healthy days"] == figures["bad days"] == 25
     assert not figures["false halts"] and not figures["missed halts"]
+
+
+def test_what_is_reported_counts_by_itself(room):
+    """The peak of one source and the equity of another make no drawdown."""
+    switch = room.switch(EquityBelow(9000), Drawdown(0.1))
+    for turn in range(3):
+        switch.equity(D(10_000), D(10_000))
+        switch.equity(D(12_000 - turn), source="health")
+        switch.now()
+    assert switch.state == "active" and not warned(room)
+    room.open.clear()
+    switch = room.switch(EquityBelow(9000), Drawdown(0.1))
+    switch.equity(D(10_000), D(10_000))
+    switch.equity("10800", source="health")  # ten per cent of what was reported before the restart
+    assert switch.state == "halted" and room.last("trip").inputs["reported_by"] == "health"
+    assert switch.reset("me", "ok")
+    switch.equity(D(10_000), D(10_000))
+    switch.equity(8999.5, source="health")
+    assert switch.state == "halted"
+
+
+def test_a_limit_that_is_new_counts_from_the_accounts_peak_also_after_a_reset_long_ago(room):
+    switch = room.switch()
+    switch.trip("x")
+    switch.reset("me", "ok")
+    switch.close()
+    (room.folder / "triggers.json").unlink()
+    switch = room.switch(Drawdown(0.1))
+    switch.equity(D(9000), D(10_000))
+    assert switch.state == "halted"

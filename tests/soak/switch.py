@@ -73,7 +73,7 @@ class _Life:
         if self.dice.random() < 0.3:
             self.switch.close(0.0)  # else it was killed
         else:
-            self.switch._latch.close(), self.switch._memory.close()
+            self.switch._latch.close(), self.switch._limits._memory.close()
         self.start()
 
     def today(self):

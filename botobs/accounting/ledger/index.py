@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FillIndex"]
 
-_EMPTY: Final = blake2b(digest_size=8)
 _SHELVES: Final = 65_536  # by the first two bytes of the key: 15 entries each in a million
 _ENTRY: Final = struct.Struct("<8sII")  # key, content, line
 _CONTENT: Final = struct.Struct("<II")
@@ -51,16 +50,11 @@ class FillIndex:
     @staticmethod
     def key(*identity: str | None) -> bytes:
         """Eight bytes for (venue, account, symbol, order_id, fill_id, side)."""
-        try:
-            text = "\0".join(identity)  # type: ignore[arg-type]
-        except TypeError:
-            identity = tuple([part or "" for part in identity])
-            text = "\0".join(identity)  # type: ignore[arg-type]
-        if text.count("\0") >= len(identity) > 0:  # one of them brings such a character along
-            text = repr(list(identity))
-        digest = _EMPTY.copy()  # half the time of making one
-        digest.update(text.encode("utf-8", "surrogatepass"))
-        return digest.digest()
+        parts = [part or "" for part in identity]
+        text = "\0".join(parts)
+        if text.count("\0") >= len(parts) > 0:  # one of them brings such a character along
+            text = repr(parts)
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
     def get(self, key: bytes) -> tuple[int, int] | None:
         """The checksum of the content and the line of the fill `key`; None if there is none."""

@@ -104,17 +104,17 @@ class Writer:
         """Torn ends that were found and mended."""
         return [] if self._vault is None else self._vault.file.repairs
 
-    def add(self, fields: dict[str, Any]) -> Ticket:
+    def add(self, fields: dict[str, Any], now_ns: int | None = None) -> Ticket:
         """Number `fields`, chain them to the line before, and hand them to the operating system.
 
-        The caller holds `lock`. Never waits for a sync, except where the file is rotated. Raises nothing; should
+        The caller holds `lock`, and may say what time it is. Never waits for a sync, except where the file is rotated. Raises nothing; should
         a signal handler of the bot's raise in the middle, `next_seq` tells whether the line was added.
         """
         if self._adding:
             return self._add_after(fields)
         self._adding = self.next_seq
         try:
-            return self._add(self.next_seq, fields)
+            return self._add(self.next_seq, fields, now_ns)
         finally:
             self._adding = 0
             if self._after or self._close_next or self._notes:
@@ -211,7 +211,9 @@ class Writer:
         if self._vault is not None:
             self._vault.abandon()
 
-    def _add(self, seq: int, fields: dict[str, Any]) -> Ticket:  # noqa: C901  # one straight path: calls cost
+    def _add(  # noqa: C901  # one straight path: calls cost
+        self, seq: int, fields: dict[str, Any], now: int | None = None
+    ) -> Ticket:
         if type(fields) is not dict or "seq" in fields or "hash" in fields:
             fields = _without_ours(fields)
         body = b'{"seq":%d,%b' % (seq, dumps(fields)[1:-1]) if fields else b'{"seq":%d' % seq
@@ -221,10 +223,8 @@ class Writer:
         digest = link(self._digest, body)
         line = b"".join((body, b',"hash":"', hexlify(digest), b'"}\n'))
         file = vault.file
-        try:
-            now = self._clock.time_ns()
-        except Exception:  # a clock of the bot's own
-            now = 0
+        if now is None:
+            now = self._now()
         if not self._smooth or file.size >= self._rotate_bytes or now > vault.due_ns or monotonic() >= vault.look_at:
             self._prepare(vault, now)
         try:
@@ -256,6 +256,12 @@ class Writer:
             vault.unsynced.append((seq, line))
         self._recent.append((seq, line))
         return Ticket(seq, line, written)
+
+    def _now(self) -> int:
+        try:
+            return self._clock.time_ns()
+        except Exception:  # a clock of the bot's own
+            return 0
 
     def _keep(self, vault: Vault, ticket: Ticket, digest: bytes) -> Ticket:
         """A line that could not be written: it waits, its number and hash are settled."""
