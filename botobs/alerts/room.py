@@ -118,15 +118,17 @@ class Room:
         """Deliver everything, say what becomes of the rest, and end."""
         if self._closed:
             return True
-        done = self._waited("hurry", deadline)
-        self._closed = True
-        waiter = _Waiter(max(deadline, time.monotonic() + _END_S))
-        self._intake.append(("end", waiter))
-        self.wake()
-        if self._threaded:
-            waiter.wait()
-        self._over = True
-        self.wake()
+        try:
+            done = self._waited("hurry", deadline)
+            self._closed = True
+            waiter = _Waiter(max(deadline, time.monotonic() + _END_S))
+            self._intake.append(("end", waiter))
+            self.wake()
+            if self._threaded:
+                waiter.wait()
+        finally:  # the thread ends, whatever the bot's own clock does
+            self._closed = self._over = True
+            self.wake()
         for receiver in self._desk.receivers:
             receiver.end()
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -310,11 +310,24 @@ class Safety:
 
     def close(self, deadline: float) -> bool:
         """Remember, tell, and end."""
-        self._keep()
+        done = True
+        for end in (
+            self._keep,
+            self._leave,
+            lambda: self.kill_switch.close(deadline),
+            lambda: self.alerts.close(deadline),
+        ):
+            try:
+                done = end() is not False and done
+            except Exception as error:  # the others have threads to end
+                done = False
+                with contextlib.suppress(Exception):
+                    self._faults.error("safety", error)
+        return done
+
+    def _leave(self) -> None:
         if self._alive is not None:
             self._alive.close()
-        done = self.kill_switch.close(deadline)
-        return self.alerts.close(deadline) and done
 
     def abandon(self) -> None:
         """In a forked child: all of it is the parent's."""
