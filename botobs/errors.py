@@ -24,4 +24,14 @@ class ConfigError(BotobsError):
 
 
 class TradingHalted(BotobsError):  # noqa: N818  # the contract with the user names it so
-    """The kill switch refuses to let this order through."""
+    """The kill switch refuses to let this order through.
+
+    Attributes:
+        state: How the switch stands: `reduce_only` or `halted`; `None`: it was refused for stale data.
+        reason: Why.
+        since: Since when (RFC 3339).
+    """
+
+    state: str | None = None
+    reason: str | None = None
+    since: str | None = None

@@ -11,6 +11,7 @@ from tests.soak.ledger import ledger_rounds
 from tests.soak.money import money_rounds
 from tests.soak.processes import records
 from tests.soak.properties import properties
+from tests.soak.switch import days
 from tests.soak.trouble import (
     collector_rounds,
     endless_starts,
@@ -47,6 +48,7 @@ CAMPAIGNS = {
     "small disk": (small_disk, 1, 1),
     "ledger": (ledger_rounds, 300, 3),
     "money": (money_rounds, 300, 3),
+    "switch": (days, 10_000, 20),
     "properties": (properties, 15, 0),
     "collector": (collector_rounds, 200, 8),
     "starts": (endless_starts, 500, 10),
