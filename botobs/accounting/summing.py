@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import attrs
 from botobs.accounting.entries import stamp
 from botobs.accounting.lines import NO_FEE
 from botobs.accounting.numbers import ZERO, exact
-from botobs.accounting.samples import Samples, lived
+from botobs.accounting.samples import Sample, Samples, lived
 from botobs.accounting.totals import Flows, Totals
 from botobs.accounting.valuation import is_blank, unmarked
 from botobs.accounting.windows import books_at, since
@@ -65,7 +66,7 @@ def totals(
     unpriced = {asset: left for asset, amount in unpriced.items() if (left := amount - was.get(asset, ZERO))}
     curve = account.curve
     if samples is not None:
-        curve = _curve_of(account, samples, sample, epoch_ns(start), now)
+        curve = _curve_of(account, samples, sample, segment.first, epoch_ns(start), now)
         curve.absorb(now, segment)
     with account.lock:
         return _joined(account, flows, curve, start=start, now=now, chosen=chosen, unpriced=unpriced)
@@ -112,14 +113,22 @@ def _flows(
     return {name: Flows.of(found) for name, found in by_currency.items()}
 
 
-def _curve_of(account: Account, samples: Samples, before: Any, start_ns: int, now_ns: int) -> Curve:
-    """The curve as it was written down from the window's start: its first peak is the equity there."""
-    if before is None and account.curve.starting_equity is not None:
-        first: Decimal | None = account.curve.starting_equity
-    else:
-        first = None if before is None else before.equity
+def _curve_of(  # noqa: PLR0917 - private, called once
+    account: Account, samples: Samples, before: Sample | None, now_first: Decimal, start_ns: int, now_ns: int
+) -> Curve:
+    """The curve as it was written down from the window's start: its first peak is the equity there.
+
+    `now_first` is the equity at the beginning of what is not written yet; where nothing was written before the window,
+    the curve begins as what was written first did.
+    """
     written = (sample for sample in samples.since(start_ns) if sample.ts_ns <= now_ns)
-    return lived(written, first, account)
+    if before is not None:
+        return lived(written, before.equity, account)
+    earliest = next(written, None)
+    if earliest is None:
+        return lived((), now_first, account)
+    first = now_first if earliest.segment is None else earliest.segment.first
+    return lived(itertools.chain((earliest,), written), first, account)
 
 
 def _joined(
