@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from botobs.errors import BotobsError, ConfigError, TradingHalted
-from botobs.money.module import module_verbs
+from botobs.module import money_verbs, safety_verbs
 from botobs.money.report import FillReport
 from botobs.stages.live import Live as Span
 from botobs.stages.site import Stage
@@ -52,9 +52,14 @@ __all__ = [
     "event",
     "execution",
     "feature",
+    "feature_value",
+    "feature_values",
     "fill",
     "flush",
     "funding",
+    "funding_rate",
+    "health",
+    "heartbeat",
     "instrument",
     "mark",
     "model",
@@ -69,6 +74,7 @@ __all__ = [
     "tick",
     "transfer",
     "void",
+    "watch",
 ]
 
 __version__ = "0.1.0"
@@ -95,7 +101,7 @@ decision = _verbs.decision
 risk = _verbs.risk
 execution = _verbs.execution
 
-_money = module_verbs(_running)
+_money = money_verbs(_running)
 order = _money.order
 sent = _money.sent
 cancel = _money.cancel
@@ -109,6 +115,14 @@ bar = _money.bar
 instrument = _money.instrument
 position = _money.position
 transfer = _money.transfer
+
+_safety = safety_verbs(_running)
+health = _safety.health
+heartbeat = _safety.heartbeat
+watch = _safety.watch
+feature_value = _safety.feature_value
+feature_values = _safety.feature_values
+funding_rate = _safety.funding_rate
 
 
 def start(bot: str, **settings: Unpack[StartSettings]) -> Observer:

@@ -42,8 +42,8 @@ from botobs.parts import Attached, Parts
 from botobs.performance import Performance, Targets
 from botobs.pipeline import Drainer
 from botobs.report import Report
+from botobs.safeguards import SafetyVerbs
 from botobs.safety.room import Safety
-from botobs.safety.verbs import SafetyVerbs
 from botobs.sinks.endpoint import Endpoint
 from botobs.sinks.metrics import MetricsSink, SelfReadings
 from botobs.sinks.otlp_out import OtlpOut
@@ -435,13 +435,16 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         sender = None if self._otlp is None else self._otlp.sender
         hung = self.bus.hung
         trouble = [] if sender is None or sender.trouble is None else [sender.trouble]
+        watch = self._safety.page()
+        status = watch.pop("status")
         return {
-            "status": "ended" if over else "ok",
+            "status": "ended" if over else status,
             "bot": self.settings.bot,
             "bot_version": self.settings.bot_version,
             "run_id": self.run_id,
             "mode": self.settings.mode,
             "uptime_s": round(time.monotonic() - self._started, 3),
+            **watch,
             "queue_depth": self._delivery.waiting,
             "dropped": dict(self.faults.drops),
             "internal_errors": dict(self.faults.errors),

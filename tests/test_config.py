@@ -90,6 +90,7 @@ CONTRACT = """
     strict ledger currency sharpe_bucket days_per_year equity_floor max_position_age redis_url clock
     tracer_provider meter_provider mode
     migrate_csv performance_rolling_window performance_store
+    slack_bot_token slack_channel alert_cooldown alert_drawdown
 """
 
 
@@ -218,6 +219,15 @@ RIGHT: list[tuple[str, object, object]] = [
     ("otlp_endpoint", "grpc://collector:4317", "grpc://collector:4317"),
     ("slack_webhook_url", WEBHOOK, WEBHOOK),
     ("slack_webhook_url", "http://127.0.0.1:5000/x", "http://127.0.0.1:5000/x"),
+    ("slack_bot_token", " xoxb-1-2-three ", "xoxb-1-2-three"),
+    ("slack_channel", "#alerts", "#alerts"),
+    ("slack_channel", "C0123ABC", "C0123ABC"),
+    ("alert_cooldown", "30m", 1800.0),
+    ("alert_cooldown", dt.timedelta(hours=2), 7200.0),
+    ("alert_cooldown", 90, 90.0),
+    ("alert_drawdown", "0.1", 0.1),
+    ("alert_drawdown", Decimal("0.02"), 0.02),
+    ("alert_drawdown", 1, 1.0),
     ("redis_url", "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ("redis_url", "redis://:pw@localhost:6379/0", "redis://:pw@localhost:6379/0"),
 ]
@@ -277,6 +287,10 @@ WRONG: dict[str, list[object]] = {
     "kill_switch": [Trigger(), "drawdown", [None], ["x"], [5], [Trigger], {}, True, 5, Hostile()],
     "health_every": [0, -60, "soon", NAN, True, *ANYWHERE],
     "slack_webhook_url": ["hooks.slack.com/x", "https://", "slack", 5, True, *ANYWHERE],
+    "slack_bot_token": [5, "x" * 400, *ANYWHERE[:5], "a\nb", True],
+    "slack_channel": [5, "x" * 300, *ANYWHERE[:5], "a\nb", True],
+    "alert_cooldown": [0, -1, "0s", "6 parsecs", NAN, INF, True, dt.timedelta(0), "soon", *ANYWHERE],
+    "alert_drawdown": [0, -0.1, 1.1, NAN, INF, True, "5%", "much", *ANYWHERE],
     "redis_url": ["localhost", "http://localhost", "redis://", "unix://", 6379, True, *ANYWHERE],
 }  # fmt: skip
 
@@ -416,8 +430,9 @@ def test_the_name_given_in_code_wins(tmp_path: Path) -> None:
 
 
 def test_settings_given_without_effect(tmp_path: Path) -> None:
-    found = read(tmp_path, {"BOTOBS_EQUITY_FLOOR": "5"}, health_every=5, queue_size=5, redis_url=None)
-    assert found.given_without_effect() == ["equity_floor", "health_every"]
+    found = read(tmp_path, {"BOTOBS_EQUITY_FLOOR": "5"}, health_every=5, redis_url="redis://localhost")
+    assert found.given_without_effect() == ["redis_url"]
+    assert read(tmp_path, health_every=5, redis_url=None).given_without_effect() == []
 
 
 # --- unknown names -------------------------------------------------------------------------------------------
@@ -438,7 +453,7 @@ def test_unknown_keywords_say_what_was_meant(tmp_path: Path, name: str, near: st
 
 def test_an_unknown_name_like_no_other_lists_all(tmp_path: Path) -> None:
     message = refused(tmp_path, zzzzzz=1)
-    assert message.startswith("unknown setting zzzzzz (keyword); the settings are bot_version, clock, ")
+    assert message.startswith("unknown setting zzzzzz (keyword); the settings are alert_cooldown, alert_drawdown, bot_version, ")
 
 
 def test_unknown_names_in_the_file(tmp_path: Path) -> None:

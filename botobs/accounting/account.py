@@ -106,6 +106,7 @@ class Booking(NamedTuple):
 
 P = ParamSpec("P")
 _ONE = Decimal(1)
+_new = tuple.__new__  # a Booking without the cost of the constructor
 
 
 def _alone(fn: Callable[Concatenate[Account, P], Booking]) -> Callable[Concatenate[Account, P], Booking]:
@@ -185,8 +186,11 @@ class Account:
     # -- fills -------------------------------------------------------------------------------------------------------
 
     @_alone
-    def fill(self, entry: FillEntry) -> Booking:
-        """Book a fill: index, book, ledger, curve. The caller settles the ticket outside the lock."""
+    def fill(self, entry: FillEntry, now_ns: int | None = None) -> Booking:
+        """Book a fill: index, book, ledger, curve. The caller settles the ticket outside the lock.
+
+        One straight path, as calls cost: a bot waits for it.
+        """
         symbol, venue = entry.symbol, entry.venue
         key = (entry.account, venue, symbol, entry.position_side, entry.kind == "hedger_sim")
         book = self.books.get(key) or self.book(key)
@@ -209,25 +213,6 @@ class Account:
             ticket = self._add(line, key, book)
             reason = f"the exchange had taken it back: {void.get('reason')}"
             return Booking(seq, ticket, None, book, paid, value, line, waiting=True, reason=reason)
-        change = self._filled(key, book, entry, seq, amount, where)
-        late = change.late
-        if late:
-            book = self.books[key]  # it may have lived again
-        line["quote_delta"] = text(change.quote_delta)
-        line["inventory"] = text(change.inventory)
-        line["trade_id"] = change.trade_id
-        if change.next_trade_id is not None:
-            line["next_trade_id"] = change.next_trade_id
-        if late:
-            line["late"] = True
-        if identity:
-            self.index.add(identity, content, seq)
-        ticket = self._add(line, key, book)
-        return Booking(seq, ticket, change, book, paid, value, trade=book.trade if late else None)
-
-    def _filled(  # noqa: PLR0917 - keywords would cost
-        self, key: BookKey, book: Book, entry: FillEntry, seq: int, amount: Decimal, where: str
-    ) -> Change:
         ts, asset = entry.ts, NO_FEE if entry.fee is None else entry.fee_asset
         if ts >= self.snapshots.boundary:
             self._turn(ts)
@@ -236,8 +221,22 @@ class Account:
         except TooOld:
             late = Entry(ts, seq, entry.fill_id, where, entry.signed, entry.price, amount, entry.role, asset)
             change = self._relived(key, late)
+            book = self.books[key]
         self.snapshots.touched.add(key)
-        return change
+        line["quote_delta"] = text(change.quote_delta)
+        line["inventory"] = text(change.inventory)
+        line["trade_id"] = change.trade_id
+        if change.next_trade_id is not None:
+            line["next_trade_id"] = change.next_trade_id
+        if change.late:
+            line["late"] = True
+        if identity:
+            self.index.add(identity, content, seq)
+        ticket = self._add(line, key, book, now_ns)
+        return _new(Booking, (
+            seq, ticket, change, book, paid, value, None, False, False, False, None, None, None,
+            book.trade if change.late else None,
+        ))  # fmt: skip
 
     def _put(self, key: BookKey, entry: Entry) -> Change:
         """Book what is no fill."""
@@ -482,13 +481,13 @@ class Account:
     # -- prices ------------------------------------------------------------------------------------------------------
 
     @exact
-    def mark(self, symbol: str, price: Decimal, venue: str | None = None) -> bool:
+    def mark(self, symbol: str, price: Decimal, venue: str | None = None, now_ns: int | None = None) -> bool:
         """Take a price; whether it changed what the account is worth."""
         with self.lock:
             self.marks.set(venue, symbol, price)
             if not self.valuation.marked(symbol):
                 return False
-            self.curve.feed(self.wall(), self._worth())
+            self.curve.feed(self.wall() if now_ns is None else now_ns, self._worth())
             return True
 
     @exact
@@ -627,7 +626,7 @@ class Account:
         if ts >= self.snapshots.boundary:
             self.snapshots.pass_over(ts, self.applied, self.books, self._bulk or ())
 
-    def _add(self, line: dict[str, Any], key: BookKey | None, book: Book | None) -> Ticket:
+    def _add(self, line: dict[str, Any], key: BookKey | None, book: Book | None, now_ns: int | None = None) -> Ticket:
         """Value the book, feed the curve, and append the line with what is needed to compose it again from nothing."""
         if key is not None and book is not None:
             mark = self.marks.get(key[1], key[2])
@@ -636,7 +635,7 @@ class Account:
                 line["mark"] = text(mark)
             if self.instruments.known and self.instruments.declared(key[1], key[2]):
                 line["instrument"] = terms_of(book.instrument)
-        now, worth = self.wall(), self._worth()
+        now, worth = self.wall() if now_ns is None else now_ns, self._worth()
         self.curve.feed(now, worth)
         if self.terms.starting_equity is not None:
             line["equity"] = text(worth)

@@ -241,9 +241,7 @@ class Book(Position):
             "unpriced": {asset: str(amount) for asset, amount in self.unpriced.items()},
             **dict(zip(SUMS, map(str, _sums(self)), strict=True)),
             "lots": [[str(number) for number in lot] for lot in self.lots],
-            "trade": None
-            if self.trade_id is None
-            else {said: _plain(getattr(self, name)) for name, said in _TRADE},
+            "trade": None if self.trade_id is None else {said: _plain(getattr(self, name)) for name, said in _TRADE},
         }
 
     @classmethod

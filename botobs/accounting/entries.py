@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import attrs
 
@@ -16,15 +16,17 @@ from botobs.clock import epoch_ns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "FillEntry", "Refused", "moment", "name", "price_or_none", "read_fill", "shown", "stamp", "word"]
+__all__ = [
+    "KINDS", "FillEntry", "Refused", "known_name", "moment", "name", "price_or_none", "read_fill", "shown", "stamp",
+]  # fmt: skip
 
 KINDS = ("live", "hedger_sim", "import")
 _ROLES = {"maker": "maker", "taker": "taker", "m": "maker", "t": "taker", "make": "maker", "take": "taker"}
 _POSITION_SIDES = {"long": "long", "short": "short", "both": None, "net": None, "": None}
 _LONGEST = 256
 _S = 1_000_000_000
-_MOST_WORDS = 1_000
-_words: set[str] = set()  # those that are known to be as `name` would have them
+_MOST_SECONDS = 64
+_seconds: dict[int, str] = {}  # the next moment is most often in the same second as one of the last
 
 
 class Refused(ValueError):  # noqa: N818 - not an error of the program: what was said cannot be booked
@@ -87,7 +89,17 @@ def read_fill(
     Raises:
         Refused: It cannot be booked.
     """
-    symbol, side = _symbol(said["symbol"]), _side(said["side"])
+    words = (
+        said["symbol"], said["side"], said["fee_asset"], said["role"], said["venue"], said["account"],
+        said["position_side"], said.get("strategy"), said["kind"],
+    )  # fmt: skip
+    try:
+        known = _known_words(*words)
+    except Refused:
+        raise
+    except Exception:  # whatever cannot be looked up
+        known = _words(*words)
+    symbol, side, fee_asset, role, venue, account, position_side, strategy, kind = known
     price, qty, fee = said["price"], said["qty"], said["fee"]
     try:
         price, qty, fee = number(price), number(qty), None if fee is None else number(fee)
@@ -97,32 +109,49 @@ def read_fill(
     if not usable:  # one of these says what is wrong
         qty, price = _positive("qty", said["qty"]), _positive("price", said["price"])
         fee = None if said["fee"] is None else _finite("fee", said["fee"])
-    received, ts = stamp(now_ns), said["ts"]
-    fee_asset, role, fill_id, venue = said["fee_asset"], said["role"], said["fill_id"], said["venue"]
-    account, position_side, kind = said["account"], said["position_side"], said["kind"]
-    strategy = said.get("strategy")
+    received, ts, fill_id = stamp(now_ns), said["ts"], said["fill_id"]
     return FillEntry(  # in the order of its fields: keywords would take three times as long
         symbol, side, qty, price, received if ts is None else moment("ts", ts), ts is not None, received, fee,
-        None if fee_asset is None else word(fee_asset),
-        None if role is None else role if type(role) is str and role in ("maker", "taker") else _role(role),
-        order_id,
-        None if fill_id is None else name(fill_id),
-        None if venue is None else word(venue),
-        None if account is None else word(account),
-        None if position_side is None else _position_side(position_side),
-        None if strategy is None else word(strategy),
-        kind if type(kind) is str and kind in KINDS else _kind(kind),
-        trace_id,
-        more or None,
+        fee_asset, role, order_id, None if fill_id is None else name(fill_id), venue, account, position_side, strategy,
+        kind, trace_id, more or None,
     )  # fmt: skip
+
+
+_Words: TypeAlias = "tuple[str, str, str | None, str | None, str | None, str | None, str | None, str | None, str]"
+
+
+def _words(  # noqa: PLR0917 - keywords would cost
+    symbol: Any, side: Any, fee_asset: Any, role: Any, venue: Any, account: Any, position_side: Any, strategy: Any,
+    kind: Any,
+) -> _Words:  # fmt: skip
+    """All that a fill says in words."""
+    return (
+        name(symbol) or _refuse("no symbol: neither the fill nor a known order names one"),
+        _side(side),
+        name(fee_asset),
+        None if role is None else _ROLES.get(_low(role)),
+        name(venue),
+        name(account),
+        None if position_side is None else _position_side(position_side),
+        name(strategy),
+        _kind(kind),
+    )
+
+
+@functools.lru_cache(maxsize=4_096, typed=True)  # a bot has but a few, and says them with every fill
+def _known_words(*said: Any) -> _Words:
+    """As `_words`.
+
+    Raises:
+        TypeError: They are not all plain text; what else there is may say something else next time.
+    """
+    if not all(word is None or type(word) is str for word in said):
+        raise TypeError
+    return _words(*said)
 
 
 def _refuse(reason: str) -> NoReturn:
     raise Refused(reason)
-
-
-def _symbol(value: Any) -> str:
-    return word(value) or _refuse("no symbol: neither the fill nor a known order names one")
 
 
 def _side(value: Any) -> str:
@@ -158,10 +187,6 @@ def _kind(value: Any) -> str:
     return said if said in KINDS else _refuse(f"unknown kind: {shown(value)}; known are {', '.join(KINDS)}")
 
 
-def _role(value: Any) -> str | None:
-    return value if type(value) is str and value in ("maker", "taker") else _ROLES.get(_low(value))
-
-
 def _position_side(value: Any) -> str | None:
     said = _low(value)
     if said not in _POSITION_SIDES:
@@ -188,16 +213,7 @@ def name(value: Any) -> str | None:
     return value or None
 
 
-def word(value: Any) -> str | None:
-    """As `name`, for what is said again and again: a symbol, a venue, a currency."""
-    if type(value) is not str:
-        return name(value)
-    if value in _words:
-        return value
-    found = name(value)
-    if found == value and len(_words) < _MOST_WORDS:
-        _words.add(value)
-    return found
+known_name = functools.lru_cache(maxsize=4_096)(name)  # of plain text that is said again and again
 
 
 def price_or_none(value: Any) -> Decimal | None:
@@ -242,16 +258,20 @@ def stamp(ns: int) -> str:
     Raises:
         ValueError: It is before the year 1 or after 9999.
     """
-    second, rest = divmod(ns, _S)
-    return f"{_to_the_second(second)}.{rest // 1000:06d}Z"
+    second = ns // _S
+    prefix = _seconds.get(second) or _to_the_second(second)
+    return f"{prefix}.{(ns - second * _S) // 1000:06d}Z"
 
 
-@functools.lru_cache(maxsize=64)  # the next moment is most often in the same second as one of the last
 def _to_the_second(second: int) -> str:
     try:
-        return dt.datetime.fromtimestamp(second, dt.UTC).isoformat()[:19]
+        found = dt.datetime.fromtimestamp(second, dt.UTC).isoformat()[:19]
     except (OverflowError, OSError) as error:
         raise ValueError("beyond the calendar") from error
+    if len(_seconds) >= _MOST_SECONDS:
+        _seconds.clear()
+    _seconds[second] = found
+    return found
 
 
 def shown(value: Any) -> str:

@@ -22,14 +22,15 @@ BookKey = tuple[str | None, str | None, str, str | None, bool]
 class _Stand:
     """One book, as it was when it was valued last."""
 
-    __slots__ = ("book", "currency", "held", "key", "live", "near", "pnl")
+    __slots__ = ("book", "currency", "flow", "held", "key", "live", "near", "pnl")
 
     def __init__(self, key: BookKey, book: Book, currency: str, near: dict[BookKey, Book]) -> None:
         self.key = key
         self.book = book
         self.currency = currency  # that it settles in
         self.near = near  # all books of its venue and symbol
-        self.pnl = ZERO  # cash, funding, and what is held at its price
+        self.flow = ZERO  # cash and funding
+        self.pnl = ZERO  # the same, with what is held at its price
         self.live = False  # whether there is anything in it
         self.held = False  # whether there is a position
 
@@ -49,6 +50,7 @@ class Valuation:
         self._sums: dict[str, Decimal] = {}  # of their PnL, by settlement currency
         self._held: dict[str, dict[BookKey, _Stand]] = {}  # those with a position, by symbol
         self._books: dict[tuple[str | None, str], dict[BookKey, Book]] = {}  # all, by venue and symbol
+        self._total = ZERO  # of them all, which means something while
         self._single = True  # all currencies in which there is anything count as one
 
     def settles(self, book: Book) -> str:
@@ -67,6 +69,7 @@ class Valuation:
             self._hold(stand, held)
         if not (stand.live and book.fills) and is_blank(book) is stand.live:
             self._count(stand)
+        stand.flow = book.turn - book.fees + book.funding
         self._value(stand, mark)
         near = stand.near
         if mark is None and len(near) > 1:  # its price is theirs too
@@ -107,7 +110,7 @@ class Valuation:
         """Begin anew with `books`."""
         for kept in (self._stands, self._sums, self._held, self._books):
             kept.clear()
-        self._single = True
+        self._total, self._single = ZERO, True
         for key, book in books.items():
             self.changed(key, book, self._marks.get(key[1], key[2]))
 
@@ -135,11 +138,9 @@ class Valuation:
 
     def pnl(self) -> Decimal:
         """Total PnL since the beginning, in the account's currency; what cannot be converted is left out."""
-        total = ZERO
         if self._single:
-            for pnl in self._sums.values():
-                total += pnl
-            return total
+            return self._total
+        total = ZERO
         for currency, pnl in self._sums.items():
             rate = self._marks.rate(currency, self.currency)
             if rate is not None:
@@ -148,13 +149,15 @@ class Valuation:
 
     def _value(self, stand: _Stand, mark: Decimal | None) -> None:
         """What a book has brought, with what it holds at its mark."""
-        book = stand.book
-        pnl = book.turn - book.fees + book.funding
+        pnl = stand.flow
         if stand.held:
+            book = stand.book
             price = unmarked(book, stand.near) if mark is None else mark
             if price is not None:
                 pnl += book.instrument.worth(book.inventory, price)
-        self._sums[stand.currency] += pnl - stand.pnl
+        more = pnl - stand.pnl
+        self._sums[stand.currency] += more
+        self._total += more
         stand.pnl = pnl
 
 

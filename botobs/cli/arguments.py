@@ -7,7 +7,21 @@ import difflib
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import botobs
-from botobs.cli import compare, demo, dump, export, import_csv, import_json, performance, reset, verify, window
+from botobs.cli import (
+    alerts,
+    compare,
+    demo,
+    dump,
+    export,
+    import_csv,
+    import_json,
+    kill,
+    performance,
+    replay,
+    reset,
+    verify,
+    window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +52,9 @@ COMMANDS: Final[Mapping[str, Any]] = {
     "import-json": import_json,
     "import-csv": import_csv,
     "reset": reset,
+    "kill": kill,
+    "alerts": alerts,
+    "replay": replay,
 }
 
 

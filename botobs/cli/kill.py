@@ -70,9 +70,8 @@ def _status(path: Path, options: argparse.Namespace) -> int:
 
 def _told(path: Path, found: dict[str, Any]) -> list[str]:
     said = [f"{path}: {found['state']} since {when(found['since'], roughly=True)} UTC"]
-    for name in ("reason", "trigger", "by"):
-        if found.get(name) is not None:
-            said.append(f"  {name:<8}{plain_line(found[name])}")
+    words = [name for name in ("reason", "trigger", "by") if found.get(name) is not None]
+    said.extend(f"  {name:<8}{plain_line(found[name])}" for name in words)
     figures = found.get("inputs") or {}
     said.extend(f"  {plain_line(name, 40)}: {plain_line(value)}" for name, value in figures.items())
     said.append(f"  {'bot':<8}{'runs' if found['running'] else 'does not run'}")
@@ -84,12 +83,12 @@ def _trip(path: Path, options: argparse.Namespace) -> int:
 
     folder = path / "state"
     folder.mkdir(mode=0o700, exist_ok=True)  # nobody has run here as yet: whoever does starts so
-    before = outside.standing(folder)
+    before, known = outside.standing(folder), _records(path)
     answer = outside.trip(folder, options.reason, target=options.target, by=options.by)
     if not answer:
         return _refused(options, answer)
     wrote = not answer.reason  # else it stood there already
-    return _done(path, options, answer, "trip", wrote=wrote, previous=before.state)
+    return _done(path, options, answer, "trip", known=known, previous=before.state, wrote=wrote)
 
 
 def _reset(path: Path, options: argparse.Namespace) -> int:
@@ -97,12 +96,12 @@ def _reset(path: Path, options: argparse.Namespace) -> int:
 
     folder = path / "state"
     folder.mkdir(mode=0o700, exist_ok=True)
-    before = outside.standing(folder)
+    before, known = outside.standing(folder), _records(path)
     answer = outside.reset(folder, options.by, options.reason)
     if not answer:
         return _refused(options, answer)
     wrote = bool(before.level) or before.damage is not None
-    return _done(path, options, answer, "reset", wrote=wrote, previous=before.state)
+    return _done(path, options, answer, "reset", known=known, previous=before.state, wrote=wrote)
 
 
 def _refused(options: argparse.Namespace, answer: Answer) -> int:
@@ -111,18 +110,17 @@ def _refused(options: argparse.Namespace, answer: Answer) -> int:
 
 
 def _done(
-    path: Path, options: argparse.Namespace, answer: Answer, kind: str, *, wrote: bool, previous: str
+    path: Path, options: argparse.Namespace, answer: Answer, kind: str, *, known: list[Any], previous: str, wrote: bool
 ) -> int:  # fmt: skip
     """Say what holds now, and whether the running bot has seen it."""
     from botobs.safety import outside  # noqa: PLC0415  # not for --help
 
     running = outside.running(path / "state")
-    heard = _heard(path, kind) if running and wrote else None
+    heard = _heard(path, kind, known) if running and wrote else None
     found = outside.status(path / "state")
     undone = kind == "reset" and found["state"] != "active"  # the bot tripped again meanwhile
     if options.json:
-        said = {**found, "previous": previous, "changed": wrote and not undone, "seen": heard}
-        say_json(said)
+        say_json({**found, "previous": previous, "changed": wrote and not undone, "seen": heard})
     else:
         said = _told(path, found)
         if not wrote:
@@ -139,21 +137,25 @@ def _done(
     return 1 if undone or heard is False else 0
 
 
-def _heard(path: Path, kind: str) -> bool:
-    """Whether the running bot has recorded what was just written."""
+def _heard(path: Path, kind: str, known: list[Any]) -> bool:
+    """Whether the running bot has recorded what was just written; `known` is what was recorded before."""
     from botobs.safety import outside  # noqa: PLC0415  # not for --help
-    from botobs.streams.reader import StreamReader  # noqa: PLC0415  # as above
 
-    reader = StreamReader(path)
-    wanted = outside.standing(path / "state").reason
     until = time.monotonic() + _HEARD_S
     while True:
-        for record in reversed(reader.latest("kill_switch", 20)):
-            if record.get("source") == "outside" and record.get("event") == kind and record.get("reason") == wanted:
+        for record in _records(path):
+            if record.get("source") == "outside" and record.get("event") == kind and record not in known:
                 return True
         if time.monotonic() > until or not outside.running(path / "state"):
             return False
         time.sleep(_LOOK_S)
+
+
+def _records(path: Path) -> list[Any]:
+    """The last records of the switch."""
+    from botobs.streams.reader import StreamReader  # noqa: PLC0415  # not for --help
+
+    return StreamReader(path).latest("kill_switch", 50)
 
 
 def _drill(path: Path, options: argparse.Namespace) -> int:

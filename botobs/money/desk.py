@@ -118,15 +118,15 @@ class Desk:
     def fill(self, order_id: Any, said: dict[str, Any], place: Place, more: Mapping[str, Any] | None) -> FillReport:
         """Book a fill and wait until it is as durable as configured."""
         done = self.book_fill(order_id, said, place, more)
-        return self.filled(done) if done.__class__ is Filled else done  # type: ignore[return-value,arg-type]
+        return self.filled(done) if done.__class__ is Filled else done  # type: ignore[return-value]
 
     def book_fill(
         self, order_id: Any, said: dict[str, Any], place: Place, more: Mapping[str, Any] | None
     ) -> FillReport | Filled:
         """Book a fill; what it came to, or what `filled` needs to finish it once it is durable."""
         now = self._wall()
-        key = None if order_id is None else order_key(order_id)
-        order = None if key is None else self.orders.get(key)
+        order = None if order_id is None else self.orders.get(order_id)
+        key = order_key(order_id) if order is None else order.order_id
         try:
             if order is not None:
                 _complete(said, order)
@@ -138,7 +138,7 @@ class Desk:
             return self._refused("fill", str(refused), {"order_id": order_id, **said, **(more or {})}, key)
         account = self.account
         with account.lock:
-            booking = account.fill(entry)
+            booking = account.fill(entry, now)
             if booking.change is not None:
                 done = Filled(self, entry, booking, order, place, now)
                 self._tail.put(done)  # under the lock: what follows keeps the order of the books
@@ -348,7 +348,7 @@ class Desk:
         try:
             named, size, price = _symbol(symbol), _number("qty", qty), price_or_none(avg_px)
             if price is None:
-                raise Refused(f"avg_px is not a positive number: {shown(avg_px)}")  # noqa: TRY301 - one place for all
+                raise Refused(f"avg_px is not a positive number: {shown(avg_px)}")
             ts = None if said.get("ts") is None else moment("ts", said["ts"])
         except Refused as refused:
             return self._refused(
@@ -467,8 +467,9 @@ def _cost_event(done: Filled, slip: Slippage | None) -> CostBooked:
     assert book is not None
     return cost_of_fill(
         ts_ns=done.now, symbol=entry.symbol, side=entry.side, qty=entry.qty, price=entry.price,
-        instrument=book.instrument, fee=booking.fee_value if entry.fee is not None or booking.fee else ZERO, slippage=slip,
-        order_id=entry.order_id, fill_id=entry.fill_id, trade_id=change.trade_id, trace_id=entry.trace_id,
+        instrument=book.instrument, slippage=slip,
+        fee=booking.fee_value if entry.fee is not None or booking.fee else ZERO, order_id=entry.order_id,
+        fill_id=entry.fill_id, trade_id=change.trade_id, trace_id=entry.trace_id,
         bar_id=done.place.bar_id, venue=entry.venue, account=entry.account, strategy=entry.strategy,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any
 
-from botobs.accounting.entries import moment, name, shown
+from botobs.accounting.entries import known_name, moment, name, shown
 from botobs.accounting.numbers import divide, number
 from botobs.money.tail import Work
 
@@ -22,6 +22,27 @@ if TYPE_CHECKING:
 __all__ = ["Prices"]
 
 _MOST_TIMES = 20_000
+
+
+class Seen(Work):
+    """A price, on its way to the trades."""
+
+    __slots__ = ("now", "price", "symbol", "trades", "ts", "venue")
+
+    def __init__(  # noqa: PLR0917 - keywords would cost
+        self, trades: TradeTracker, symbol: str, price: Decimal, ts: str | None, venue: str | None, now: int
+    ) -> None:
+        self.ready = True
+        self.trades = trades
+        self.symbol = symbol
+        self.price = price
+        self.ts = ts
+        self.venue = venue
+        self.now = now
+
+    def run(self) -> None:
+        """Tell them."""
+        self.trades.price(self.symbol, self.price, self.ts, self.venue, now_ns=self.now)
 
 
 class Prices:
@@ -77,7 +98,8 @@ class Prices:
                 and 0.0 < price < math.inf
             ):
                 if account.valuation.holds(symbol) or self._trades.watches(symbol):
-                    self._take(name(symbol) or symbol, number(price), None if venue is None else name(venue), None)
+                    where = None if venue is None else known_name(venue)
+                    self._take(known_name(symbol) or symbol, number(price), where, None)
                 else:
                     account.marks.note(venue, symbol, price)  # read when it is needed
                 return
@@ -85,7 +107,9 @@ class Prices:
         except Exception as error:
             self._faults.error("mark", error)
 
-    def mark(self, symbol: Any, price: Any, bid: Any, ask: Any, venue: Any, ts: Any) -> None:
+    def mark(  # noqa: PLR0917 - as `tick`
+        self, symbol: Any, price: Any, bid: Any, ask: Any, venue: Any, ts: Any
+    ) -> None:
         """A mark. What is no price leaves the last good one in use."""
         named, where = name(symbol), None if venue is None else name(venue)
         found = _price(price, bid, ask)
@@ -99,13 +123,16 @@ class Prices:
 
     def _take(self, symbol: str, price: Decimal, venue: str | None, when: str | None) -> None:
         self._before()
-        moved = self._account.mark(symbol, price, venue)
-        if moved or self._trades.watches(symbol):
-            self._tail.put(Work(self._seen, (symbol, price, when, venue, self._wall())))
+        now, trades = self._wall(), self._trades
+        moved = self._account.mark(symbol, price, venue, now)
+        if moved or trades.watches(symbol):
+            self._tail.put(Seen(trades, symbol, price, when, venue, now))
         if moved:
             self._moved()
 
-    def bar(self, symbol: Any, open_: Any, high: Any, low: Any, close: Any, volume: Any, ts: Any) -> None:
+    def bar(  # noqa: PLR0917 - a bar is said in this order
+        self, symbol: Any, open_: Any, high: Any, low: Any, close: Any, volume: Any, ts: Any
+    ) -> None:
         """A finished bar."""
         named = name(symbol)
         values = [_price(value, None, None) for value in (open_, high, low, close)]
@@ -115,9 +142,6 @@ class Prices:
         when = None if ts is None else self._time(ts)
         self._tail.put(Work(self._barred, ((named, *values, volume, when), self._wall())))
         self.mark(named, close, None, None, None, ts)
-
-    def _seen(self, symbol: str, price: Decimal, ts: str | None, venue: str | None, now: int) -> None:
-        self._trades.price(symbol, price, ts, venue, now_ns=now)
 
     def _barred(self, bar: tuple[Any, ...], now: int) -> None:
         self._trades.bar(*bar, now_ns=now)
@@ -152,10 +176,7 @@ class Prices:
 def _price(price: Any, bid: Any, ask: Any) -> Decimal | None:
     """The price, else the middle of the quote; `None` if there is none."""
     try:
-        if price is not None:
-            found = number(price)
-        else:
-            found = divide(number(bid) + number(ask), _TWO)
+        found = number(price) if price is not None else divide(number(bid) + number(ask), _TWO)
     except Exception:
         return None
     return found if found > 0 else None

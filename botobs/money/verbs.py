@@ -280,7 +280,7 @@ class MoneyVerbs:
         except Exception as error:
             self._own.faults.error("mark", error)
 
-    def bar(
+    def bar(  # noqa: PLR0917 - a bar is said in this order everywhere
         self,
         symbol: Any,
         open: Any,  # noqa: A002 - what everybody calls it

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botobs.alerts import Alerts
 from botobs.errors import TradingHalted
 from botobs.events import AlertFate, KillSwitchRefused, KillSwitchTripped, KillSwitchWarned
+from botobs.safety.latch import HALTED
 from botobs.safety.limits import decimal_of
 from botobs.safety.refusals import Refusals
 from botobs.safety.switch import KillSwitch
@@ -148,6 +149,12 @@ class Safety:
             )  # fmt: skip
             return
 
+    def unknown(self) -> None:
+        """A price that is none was reported of something held: what the account is worth is not known just now."""
+        account = self._money.account
+        if account.terms.starting_equity is not None:
+            self.kill_switch.equity(None, account.curve.peak, "price", moved=account.transfers)
+
     def filled(self, symbol: str, bar_id: Any, change: Any) -> None:
         """A fill was booked: what it opened and closed counts before the verb returns."""
         for trip in change.closed:
@@ -199,21 +206,23 @@ class Safety:
         Raises:
             TradingHalted: Something is stale.
         """
-        stale: Mapping[str, float] = {}
         try:
             stale = self.freshness.stale()
-            if not stale:
-                return
-            said = ", ".join(f"{name} is {age:.0f} s old" for name, age in list(stale.items())[:_SHOWN])
-            reason = f"stale data: {said}" + (f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else "")
+        except Exception as error:  # nothing is known to be stale
+            self._faults.error("safety", error)
+            return
+        if not stale:
+            return
+        said = ", ".join(f"{name} is {age:.0f} s old" for name, age in list(stale.items())[:_SHOWN])
+        reason = f"stale data: {said}" + (f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else "")
+        try:
             self._note_refusal(stage, reason)
         except Exception as error:  # to refuse is one thing, the record another
-            self._faults.error("safety", error)
-        if stale:
-            switch = self.kill_switch
-            error = TradingHalted(f"{stage.label} was refused: {reason}")
-            vars(error).update(state=switch.state, reason=reason, since=switch.since)
-            raise error
+            with contextlib.suppress(Exception):
+                self._faults.error("safety", error)
+        halt = TradingHalted(f"{stage.label} was refused: {reason}")
+        halt.reason = reason
+        raise halt
 
     def _note_refusal(self, stage: Stage, reason: str) -> None:
         suppressed = self._refusals.admit(stage.order, self._clock.perf_ns())
@@ -228,6 +237,28 @@ class Safety:
                 suppressed=suppressed or None,
             )
         )  # fmt: skip
+
+    def page(self) -> dict[str, Any]:
+        """What `/health` says of it; `status` is `ok`, `stale` or `halted`."""
+        switch, silence = self.kill_switch, self.watchdogs.silence
+        stale = self.watchdogs.stale()
+        age_s = silence.age_s
+        status = "halted" if switch.state == HALTED else "stale" if stale or silence.silent else "ok"
+        feeds = {
+            name: {
+                "age_s": round(age, 3), "limit_s": feed.allowed / _S, "stale": name in stale,
+            }
+            for name, age in self.watchdogs.ages().items()
+            if (feed := self.watchdogs.feeds.get(name)) is not None
+        }  # fmt: skip
+        return {
+            "status": status,
+            "kill_switch": {"state": switch.state, "reason": switch.reason, "since": switch.since},
+            "last_tick_s": None if age_s is None else round(age_s, 3),
+            "silent": silence.silent,
+            "feeds": feeds,
+            "stale_features": len(self.staleness.stale_features),
+        }
 
     # -- what it asks ------------------------------------------------------------------------------------------------
 
@@ -332,7 +363,7 @@ class Safety:
     def abandon(self) -> None:
         """In a forked child: all of it is the parent's."""
         parts: list[Any] = [self.kill_switch, self.alerts, self.watchdogs, self.staleness, self.funding, self.health,
-                            self.snapshots, self._alive]  # fmt: skip
+                            self.snapshots, self._refusals, self._alive]  # fmt: skip
         for part in parts:
             if part is not None:
                 with contextlib.suppress(Exception):

@@ -207,15 +207,19 @@ class Tick:
         self.keep("halt" if halted else "error")
         first, self._error = self._error is not error, error
         engine = self.engine
-        if first and not halted and engine is not None and engine.on_failure is not None:
-            if issubclass(type(error), Exception):  # Ctrl-C is no error of the bot's
-                engine.on_failure(error)
+        if first and engine is not None and engine.on_failure is not None and not halted:
+            self._tell(engine.on_failure, error)
         if not self.keeps:
             return
         if first:  # each stage that it passes through tells the type, the innermost the stack
             live.note("exception", describe(error))
         else:
             live.note("exception", {"exception.type": kind})
+
+    @staticmethod
+    def _tell(on_failure: Callable[[BaseException], None], error: BaseException) -> None:
+        if issubclass(type(error), Exception):  # Ctrl-C is no error of the bot's
+            on_failure(error)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

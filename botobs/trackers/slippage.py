@@ -294,7 +294,7 @@ def _slipped(
     if instrument.inverse:
         money = instrument.worth(qty, price) - instrument.worth(qty, decision)
     else:
-        money = _times(product, instrument.multiplier)
+        money = product if instrument.multiplier is _ONE else _times(product, instrument.multiplier)
     return (bps, money, product) if sign > 0 else (-bps, _minus(ZERO, money), product)
 
 

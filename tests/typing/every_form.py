@@ -9,8 +9,10 @@ from typing import Any, assert_type
 
 import botobs
 from botobs.performance import Performance, Session, Summary
+from botobs.safety import Trip
 from botobs.trackers.slippage import Slippage, SlippageRow, SlippageTracker
 from botobs.trackers.trades import OpenTrade, TradeTracker
+from botobs.triggers import Drawdown, EquityBelow, When
 
 
 @botobs.feature
@@ -214,3 +216,34 @@ def main() -> None:
         keep_traces="tail",
     ) as obs:
         assert_type(obs, botobs.Observer)
+
+
+def safety() -> None:
+    obs = botobs.start(
+        "bot", kill_switch=[EquityBelow(9_000), Drawdown(0.1, target="reduce_only"), When(lambda facts: False)],
+        slack_bot_token="xoxb-1", slack_channel="#alerts", alert_cooldown="1h", alert_drawdown=0.05,
+    )  # fmt: skip
+
+    @obs.kill_switch.on_trip
+    def flatten(trip: Trip) -> None:
+        assert_type(trip.reason, str)
+        assert_type(trip.drill, bool)
+
+    obs.kill_switch.check(reduces=True)
+    assert_type(obs.kill_switch.allows(), bool)
+    assert_type(obs.kill_switch.state, str)
+    assert_type(obs.kill_switch.reason, str | None)
+    obs.alerts.send("warning", "Spread is wide", fields={"bps": 12}, key="spread")
+    obs.alerts.resolve("spread")
+    botobs.health(equity=Decimal(1), in_sync=True)
+    botobs.heartbeat("book")
+    botobs.watch("book", after=dt.timedelta(seconds=30), on_stale=lambda: None)
+    botobs.feature_value("momentum", 0.0)
+    botobs.feature_values({"momentum": 0.0}, ts=dt.datetime.now(dt.UTC))
+    botobs.funding_rate("BTC-USD", Decimal("0.0001"))
+    assert_type(obs.staleness.stale_features, dict[str, float])
+    assert_type(obs.watchdogs.stale(), dict[str, float])
+    try:
+        obs.kill_switch.check()
+    except botobs.TradingHalted as error:
+        assert_type(error.since, str | None)

@@ -45,3 +45,8 @@ obs.totals().equity + 1  # expect: operator
 obs.positions["BTC-USD"]  # expect: call-overload
 obs.slippage.stats("broker")  # expect: arg-type
 obs.fill("o-1", price=1)  # expect: call-arg
+botobs.heartbeat()  # expect: call-arg
+botobs.funding_rate("BTC-USD")  # expect: call-arg
+obs.kill_switch.trip()  # expect: call-arg
+obs.kill_switch.reset(by="ann")  # expect: call-arg
+obs.alerts.send("warning")  # expect: call-arg

@@ -50,10 +50,13 @@ class FillIndex:
     @staticmethod
     def key(*identity: str | None) -> bytes:
         """Eight bytes for (venue, account, symbol, order_id, fill_id, side)."""
-        parts = [part or "" for part in identity]
-        text = "\0".join(parts)
-        if text.count("\0") >= len(parts) > 0:  # one of them brings such a character along
-            text = repr(parts)
+        try:
+            text = "\0".join(identity)  # type: ignore[arg-type]
+        except TypeError:
+            identity = tuple([part or "" for part in identity])
+            text = "\0".join(identity)  # type: ignore[arg-type]
+        if text.count("\0") >= len(identity) > 0:  # one of them brings such a character along
+            text = repr(list(identity))
         return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
     def get(self, key: bytes) -> tuple[int, int] | None:

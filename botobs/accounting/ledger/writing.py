@@ -107,8 +107,9 @@ class Writer:
     def add(self, fields: dict[str, Any], now_ns: int | None = None) -> Ticket:
         """Number `fields`, chain them to the line before, and hand them to the operating system.
 
-        The caller holds `lock`, and may say what time it is. Never waits for a sync, except where the file is rotated. Raises nothing; should
-        a signal handler of the bot's raise in the middle, `next_seq` tells whether the line was added.
+        The caller holds `lock`, and may say what time it is. Never waits for a sync, except where the file is rotated.
+        Raises nothing; should a signal handler of the bot's raise in the middle, `next_seq` tells whether the line was
+        added.
         """
         if self._adding:
             return self._add_after(fields)

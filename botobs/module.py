@@ -1,4 +1,4 @@
-"""The verbs of money at module level: those of the running observer; before `start` they do nothing, cheaply."""
+"""The verbs of money and safety at module level: the running observer's; before `start` they do nothing, cheaply."""
 
 from __future__ import annotations
 
@@ -8,27 +8,34 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botobs.money.report import FillReport
 from botobs.money.verbs import MoneyVerbs
+from botobs.safeguards import SafetyVerbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["module_verbs"]
+__all__ = ["money_verbs", "safety_verbs"]
 
-_NAMES = (
+_MONEY = (
     "order", "sent", "cancel", "reject", "fill", "afill", "void", "funding", "mark", "bar", "instrument", "position",
     "transfer",
 )  # fmt: skip
+_SAFETY = ("health", "heartbeat", "watch", "feature_value", "feature_values", "funding_rate")
 _REPORTING = frozenset({"fill", "void", "funding", "position", "transfer"})
 _NOT_STARTED = FillReport(reason="botobs was not started")
 
 
-def module_verbs(running: Callable[[], Any]) -> MoneyVerbs:
-    """The verbs, each asking `running` for the observer whose verb it is."""
-    return cast("MoneyVerbs", SimpleNamespace(**{name: _verb(name, running) for name in _NAMES}))
+def money_verbs(running: Callable[[], Any]) -> MoneyVerbs:
+    """The verbs of money, each asking `running` for the observer whose verb it is."""
+    return cast("MoneyVerbs", SimpleNamespace(**{name: _verb(MoneyVerbs, name, running) for name in _MONEY}))
 
 
-def _verb(name: str, running: Callable[[], Any]) -> Callable[..., Any]:
-    own = getattr(MoneyVerbs, name)
+def safety_verbs(running: Callable[[], Any]) -> SafetyVerbs:
+    """The verbs of safety, each asking `running` for the observer whose verb it is."""
+    return cast("SafetyVerbs", SimpleNamespace(**{name: _verb(SafetyVerbs, name, running) for name in _SAFETY}))
+
+
+def _verb(verbs: type, name: str, running: Callable[[], Any]) -> Callable[..., Any]:
+    own = getattr(verbs, name)
     if name == "afill":
 
         @functools.wraps(own)

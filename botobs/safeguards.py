@@ -1,4 +1,7 @@
-"""The verbs and nouns of safety, for one observer; the module-level verbs ask the running observer for these."""
+"""The verbs and nouns of safety, for one observer; the module-level verbs ask the running observer for these.
+
+They stand outside of `botobs.safety`, whose rooms nobody has to load before `start`.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,7 @@ class SafetyVerbs:
             if self._own in ENGINES:
                 self._safety.health.health(**fields)
                 self._safety.said_equity(fields)
+                self._safety.passing()
         except Exception as error:
             self._own.faults.error("health", error)
 
@@ -43,6 +47,7 @@ class SafetyVerbs:
         try:
             if self._own in ENGINES:
                 self._safety.watchdogs.heartbeat(name)
+                self._safety.passing()
         except Exception as error:
             self._own.faults.error("heartbeat", error)
 
