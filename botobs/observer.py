@@ -345,7 +345,8 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             )
         self._own.on_price = self._money.prices.tick
         self._safety.begin()
-        self._money.on_equity, self._money.on_fill = self._safety.equity, self._safety.filled
+        self._money.on_equity, self._money.desk.told = self._safety.equity, self._safety.filled
+        self._money.prices.unknown = self._safety.unknown_equity
         self._money.on_reject, self._money.on_time = self._safety.kill_switch.rejected, self._safety.chore
         self._own.guard = self._admit
         self._own.on_failure = self._safety.kill_switch.failed

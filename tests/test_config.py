@@ -453,7 +453,9 @@ def test_unknown_keywords_say_what_was_meant(tmp_path: Path, name: str, near: st
 
 def test_an_unknown_name_like_no_other_lists_all(tmp_path: Path) -> None:
     message = refused(tmp_path, zzzzzz=1)
-    assert message.startswith("unknown setting zzzzzz (keyword); the settings are alert_cooldown, alert_drawdown, bot_version, ")
+    assert message.startswith(
+        "unknown setting zzzzzz (keyword); the settings are alert_cooldown, alert_drawdown, bot_version, "
+    )
 
 
 def test_unknown_names_in_the_file(tmp_path: Path) -> None:

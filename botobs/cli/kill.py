@@ -155,7 +155,7 @@ def _records(path: Path) -> list[Any]:
     """The last records of the switch."""
     from botobs.streams.reader import StreamReader  # noqa: PLC0415  # not for --help
 
-    return StreamReader(path).latest("kill_switch", 50)
+    return StreamReader(path).latest("kill_switch", 500)  # orders refused right after a trip are there too
 
 
 def _drill(path: Path, options: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from botobs.accounting.account import Account, Booking
     from botobs.accounting.entries import FillEntry
+    from botobs.accounting.trade import Change
     from botobs.events import CostBooked, Event
     from botobs.faults import Faults
     from botobs.money.tail import Tail
@@ -97,7 +98,7 @@ class Desk:
         set_aside: Callable[[dict[str, Any]], bool],
         faults: Faults,
         wall: Callable[[], int],
-        moved: Callable[[], object],
+        moved: Callable[[int | None], object],
         tail: Tail,
     ) -> None:
         self.account = account
@@ -111,6 +112,7 @@ class Desk:
         self._faults = faults
         self._wall = wall
         self._moved = moved
+        self.told: Callable[[str, Any, Change], object] | None = None  # of each fill, before its verb returns
         self._tail = tail
 
     # -- fills -------------------------------------------------------------------------------------------------------
@@ -142,8 +144,14 @@ class Desk:
             if booking.change is not None:
                 done = Filled(self, entry, booking, order, place, now)
                 self._tail.put(done)  # under the lock: what follows keeps the order of the books
-                return done
-        return self._not_booked(entry, booking)
+        if booking.change is None:
+            return self._not_booked(entry, booking)
+        if (
+            self.told is not None and entry.kind != "hedger_sim"
+        ):  # who may have to stop the bot does not wait for a disk
+            self.told(entry.symbol, place.bar_id, booking.change)
+        self._moved(now)
+        return done
 
     def filled(self, work: Work) -> FillReport:
         """Wait for the disk, and answer."""
@@ -164,7 +172,7 @@ class Desk:
         counts["booked"] += 1
         if change.late:
             counts["late"] += 1
-        self._moved()
+        self._tail.may_follow()
         bps, money = (None, None) if slip is None else slip[:2]
         return _new(FillReport, (  # all of its fields in their order: the constructor takes twice as long
             True, durable, False, False, change.late, None if durable else self._why_not(), entry.fill_id,
@@ -254,7 +262,7 @@ class Desk:
             return self._refused("void", booking.reason or "", {"fill_id": fill_id, **said}, order_id)
         durable = self.account.ledger.settle(booking.ticket)
         self.counts["void"] += 1
-        self._moved()
+        self._moved(None)
         return FillReport(
             booked=True, durable=durable, fill_id=found, order_id=line.get("order_id"),
             reason="its fill has not come yet; it is waited for" if booking.waiting else None,
@@ -316,7 +324,7 @@ class Desk:
             return FillReport(duplicate=booking.duplicate, conflict=booking.conflict, reason=booking.reason)
         durable = self.account.ledger.settle(booking.ticket)
         trade_id = None if booking.change is None else booking.change.trade_id
-        self._moved()
+        self._moved(None)
         return FillReport(
             booked=True, durable=durable, trade_id=trade_id,
             late=booking.change is not None and booking.change.late,
@@ -368,7 +376,7 @@ class Desk:
                 return FillReport(duplicate=True, durable=True)
             return self._refused("position", booking.reason or "", {"symbol": symbol, "qty": qty, **said}, None)
         durable = self.account.ledger.settle(booking.ticket)
-        self._moved()
+        self._moved(None)
         return FillReport(booked=True, durable=durable, position=size)
 
     def transfer(self, amount: Any, said: dict[str, Any]) -> FillReport:
@@ -384,7 +392,7 @@ class Desk:
             return self._refused("transfer", booking.reason or "", {"amount": amount, **said}, None)
         durable = self.account.ledger.settle(booking.ticket)
         self._publish(TransferBooked(ts_ns=self._wall(), amount=value, currency=currency))
-        self._moved()
+        self._moved(None)
         return FillReport(booked=True, durable=durable)
 
     # -- what cannot be booked ---------------------------------------------------------------------------------------

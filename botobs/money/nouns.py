@@ -157,14 +157,16 @@ def _positions(money: Money) -> list[Position]:
         for key, book in account.valuation.open_books():
             mark = account.valuation.mark(key, book)
             trip = book.trade
+            opened = None if trip is None else trip.opened_ts
             found.append(
                 Position(
                     symbol=key[2], qty=book.inventory, avg_px=book.avg_price, mark=mark,
                     value=None if mark is None else book.instrument.worth(book.inventory, mark),
                     unrealized_pnl=None if mark is None else book.unrealized(mark),
                     currency=account.valuation.settles(book), side="long" if book.inventory > 0 else "short",
-                    account=key[0], venue=key[1], position_side=key[3], trade_id=None if trip is None else trip.trade_id,
-                    opened=None if trip is None else trip.opened_ts, age_s=None if trip is None else max(now - epoch_ns(trip.opened_ts), 0) / 1e9,
+                    account=key[0], venue=key[1], position_side=key[3],
+                    trade_id=None if trip is None else trip.trade_id, opened=opened,
+                    age_s=None if opened is None else max(now - epoch_ns(opened), 0) / 1e9,
                 )
             )  # fmt: skip
     return found

@@ -66,8 +66,8 @@ class Prices:
         account: Account,
         trades: TradeTracker,
         *,
-        before: Callable[[], object],
-        moved: Callable[[], object],
+        before: Callable[[int], object],
+        moved: Callable[[int | None], object],
         tail: Tail,
         faults: Faults,
         wall: Callable[[], int],
@@ -77,6 +77,7 @@ class Prices:
         self._before = before
         self._moved = moved
         self._tail = tail
+        self.unknown: Callable[[], object] | None = None  # what is held has no price now
         self._faults = faults
         self._wall = wall
         self._told: dict[tuple[str | None, str], str] = {}  # when the exchange said the newest mark was
@@ -115,6 +116,8 @@ class Prices:
         found = _price(price, bid, ask)
         if named is None or found is None:
             self._unusable(f"mark of {shown(symbol)}: no price")
+            if named is not None and self.unknown is not None and self._account.valuation.holds(named):
+                self.unknown()
             return
         when = None if ts is None else self._time(ts)
         if when is not None and not self._newer(where, named, when):
@@ -122,13 +125,13 @@ class Prices:
         self._take(named, found, where, when)
 
     def _take(self, symbol: str, price: Decimal, venue: str | None, when: str | None) -> None:
-        self._before()
         now, trades = self._wall(), self._trades
+        self._before(now)
         moved = self._account.mark(symbol, price, venue, now)
         if moved or trades.watches(symbol):
             self._tail.put(Seen(trades, symbol, price, when, venue, now))
         if moved:
-            self._moved()
+            self._moved(now)
 
     def bar(  # noqa: PLR0917 - a bar is said in this order
         self, symbol: Any, open_: Any, high: Any, low: Any, close: Any, volume: Any, ts: Any

@@ -133,7 +133,6 @@ class Money:
             wall=clock.time_ns,
         )
         self.on_equity: Callable[[], object] | None = None  # the account is worth something else now
-        self.on_fill: Callable[[str, Any, Any], object] | None = None  # a fill was booked: symbol, bar, change
         self.on_reject: Callable[[str | None, Any], object] | None = None  # the exchange refused an order
         self.on_time: Callable[[], object] | None = None  # a second has passed, in a backtest
         self._checkpoint: Checkpoint | None = None
@@ -284,9 +283,8 @@ class Money:
         """What a window came to."""
         return totals(self.account, window, samples=self.samples, kinds=kinds)
 
-    def turn(self) -> None:
+    def turn(self, now: int) -> None:
         """A price comes: write first what was true until then, a change that had to wait or the turn of an hour."""
-        now = self._clock.time_ns()
         why = self._sampler.overdue(now)
         if why is not None and self._sampler.pending:
             self._sample("change", self._moved_ns)
@@ -294,9 +292,9 @@ class Money:
         if why is not None:
             self._sample(why)
 
-    def moved(self) -> None:
-        """The account is worth something else now: write a sample if one is due."""
-        now = self._clock.time_ns()
+    def moved(self, now_ns: int | None = None) -> None:
+        """The account is worth something else now: who watches it is told, and a sample is written if one is due."""
+        now = self._clock.time_ns() if now_ns is None else now_ns
         if self._backtest and not 0 <= now - self._kept_ns < _S:
             self.housekeep()
         self._moved_ns = now

@@ -66,6 +66,11 @@ class Tail:
         if self._inline or len(self._waiting) > _MOST:
             self.drain(1_000_000)
 
+    def may_follow(self) -> None:
+        """Something became ready: where nobody drains, it is done now."""
+        if self._inline:
+            self.settle()
+
     def drain(self, budget_ns: int) -> bool:
         """Do what waits, for about `budget_ns`; whether some of it could be done and was not."""
         if not self._waiting or not self._doing.acquire(blocking=False):

@@ -204,7 +204,8 @@ class _Drive:
                 falls = () if any(fall.moved for fall in segment.falls) or segment.moved else segment.falls
                 for fall in sorted(falls, key=lambda fall: fall.peak):
                     for equity in (fall.peak, fall.equity):
-                        self._see(equity, decimal_of(record.get("peak")), total)
+                        if equity not in (segment.first, segment.end):  # that was the point before, this is the next
+                            self._see(equity, decimal_of(record.get("peak")), total)
         self._observe(record, total)
         self._publish(EquitySampled(ts_ns=ts_ns, record=record))
 

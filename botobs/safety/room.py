@@ -149,8 +149,8 @@ class Safety:
             )  # fmt: skip
             return
 
-    def unknown(self) -> None:
-        """A price that is none was reported of something held: what the account is worth is not known just now."""
+    def unknown_equity(self) -> None:
+        """What is held has no price now: one observation of unknown equity."""
         account = self._money.account
         if account.terms.starting_equity is not None:
             self.kill_switch.equity(None, account.curve.peak, "price", moved=account.transfers)

@@ -206,9 +206,8 @@ class Tick:
         more.outcome = "halted" if halted else "error"
         self.keep("halt" if halted else "error")
         first, self._error = self._error is not error, error
-        engine = self.engine
-        if first and engine is not None and engine.on_failure is not None and not halted:
-            self._tell(engine.on_failure, error)
+        if first and not halted:
+            self._tell(error)
         if not self.keeps:
             return
         if first:  # each stage that it passes through tells the type, the innermost the stack
@@ -216,10 +215,10 @@ class Tick:
         else:
             live.note("exception", {"exception.type": kind})
 
-    @staticmethod
-    def _tell(on_failure: Callable[[BaseException], None], error: BaseException) -> None:
-        if issubclass(type(error), Exception):  # Ctrl-C is no error of the bot's
-            on_failure(error)
+    def _tell(self, error: BaseException) -> None:
+        engine = self.engine
+        if engine is not None and engine.on_failure is not None and issubclass(type(error), Exception):
+            engine.on_failure(error)  # Ctrl-C is no error of the bot's
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

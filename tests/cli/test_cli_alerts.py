@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.alerts.slack_server import SECRET, SlackServer, refused_url
-from tests.cli.world import ask, ask_json, botobs_process, snapshot, trade
+from tests.cli.world import ROOT, ask, ask_json, botobs_process, snapshot, trade
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,8 @@ def test_nobody_listens(capsys, monkeypatch):
 def test_no_slack_is_configured(capsys):
     status, out, _ = ask(capsys, "alerts", "test")
     assert status == 1
-    assert "there is no slack_webhook_url" in out
+    page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
+    assert f"$ botobs alerts test\n{out.rpartition(' (')[0]}" in page
     assert ask_json(capsys, "alerts", "test")[1] == {
         "delivered": False, "outcome": "refused", "why": out[len("not delivered: ") :].rpartition(" (")[0], "status": None,
         "took_s": 0.0,

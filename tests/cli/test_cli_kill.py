@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import shlex
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 import botobs
 from botobs.errors import TradingHalted
 from botobs.safety import outside
-from tests.cli.world import ask, ask_json, botobs_process, fills, snapshot, trade
+from tests.cli.world import ROOT, ask, ask_json, botobs_process, fills, snapshot, trade
 from tests.soak.processes import Bot
 
 BOT = """
@@ -250,6 +252,20 @@ def test_words_that_will_not_do(capsys):
     assert ask(capsys, "kill", "trip", "--reason", "r", "--data-dir", "nowhere")[0] == 1
     assert not Path("nowhere").exists()
     assert snapshot() == before
+
+
+def test_the_page_shows_what_it_prints(capsys):
+    trade(said=fills(2))
+    page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
+    (block,) = re.findall(r"^```text\n(\$ botobs kill.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    printed = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            status, out, err = ask(capsys, *shlex.split(line)[2:])
+            assert status == ("drill" in line)
+            printed += [line, *(out + err).splitlines()]
+    steady = [re.sub(r"since [\d :-]+ UTC$", "since NOW", line) for line in block.splitlines()]
+    assert [re.sub(r"since [\d :-]+ UTC$", "since NOW", line) for line in printed] == steady
 
 
 def test_text_from_outside_moves_no_cursor(capsys):

@@ -29,8 +29,12 @@ class Room:
     def switch(self, *triggers, begin=True, **more):
         more = {"folder": self.folder, "triggers": triggers, "threaded": True, **more}
         switch = KillSwitch(
-            clock=self.clock, faults=self.faults, publish=self.published, order_of=self.orders.get,
-            reducing=lambda oid: self.orders[oid].get("reduces"), **more,
+            clock=self.clock,
+            faults=self.faults,
+            publish=self.published,
+            order_of=self.orders.get,
+            reducing=lambda oid: self.orders[oid].get("reduces"),
+            **more,
         )
         switch._watch = None  # tests look when they want
         if begin:

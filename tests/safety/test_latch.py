@@ -83,11 +83,15 @@ def test_damage_tells_what_the_other_half_says(room):
     data = bytearray(path.read_bytes())
     data[SLOT + 5] ^= 255
     path.write_bytes(bytes(data))
-    assert room.switch().reason.startswith("the state file is damaged: half of it is damaged; before that halted: first")
+    assert room.switch().reason.startswith(
+        "the state file is damaged: half of it is damaged; before that halted: first"
+    )
     assert (room.folder / "kill_switch.json.damaged").read_bytes() == bytes(data)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"null\nnull\n", b"\0" * 2 * SLOT, b'{"state":"active"}', os.urandom(2 * SLOT)])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"null\nnull\n", b"\0" * 2 * SLOT, b'{"state":"active"}', os.urandom(2 * SLOT)]
+)
 def test_a_state_file_that_says_nothing_is_halted(room, content):
     (room.folder / "kill_switch.json").write_bytes(content)
     assert room.switch().state == "halted"
@@ -96,7 +100,11 @@ def test_a_state_file_that_says_nothing_is_halted(room, content):
 def test_a_slot_that_is_whole_and_says_nothing_known_is_halted(room):
     from botobs.safety.slots import pack
 
-    for record in ({"seq": 1}, {"seq": 1, "state": "asleep", "reason": "x", "since": "x"}, {"seq": 1, "state": "active", "reason": 1}):
+    for record in (
+        {"seq": 1},
+        {"seq": 1, "state": "asleep", "reason": "x", "since": "x"},
+        {"seq": 1, "state": "active", "reason": 1},
+    ):
         (room.folder / "kill_switch.json").write_bytes(pack(record, SLOT) + pack({**record, "seq": 0}, SLOT))
         assert room.switch(begin=False).state == "halted"
 
@@ -153,7 +161,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.parametrize(("limit", "durable"), [(2 * SLOT, b"True"), (SLOT // 2, b"False"), (0, b"False")])
 def test_the_latch_needs_no_room(tmp_path, limit, durable):
     """Where files cannot grow it is written in place; where nothing can be written at all, the file is emptied."""
-    done = subprocess.run([sys.executable, "-c", FULL, tmp_path, str(limit)], capture_output=True, env=environment(), check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path, str(limit)], capture_output=True, env=environment(), check=False
+    )
     assert done.returncode == -9 and done.stdout == durable, done.stderr
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != limit
     switch = Room(tmp_path).switch()

@@ -22,7 +22,7 @@ def test_the_decision_is_made_before_the_verb_returns_and_on_its_thread(room):
     switch.equity(D(10_000), D(10_000))
     switch.equity(D("8999.99"), D(10_000))
     assert switch.state == "halted"
-    (trip, state), = seen
+    ((trip, state),) = seen
     assert state == "halted" and trip.state == "halted" and not trip.drill
     assert trip.trigger == "EquityBelow(9000)" and trip.inputs["equity"] == "8999.99" and trip.ts.endswith("Z")
     event = room.last("trip")
@@ -313,7 +313,8 @@ def test_no_value_raises_and_unknown_equity_is_told_once(room, bad):
         switch.equity(bad, bad, "no price", bad)
     assert switch.state == "active" and not room.faults.errors
     assert [(event.why, event.trigger) for event in room.said("warning")] == [
-        ("unknown", "EquityBelow(9000)"), ("unknown", "Drawdown(0.1)"),
+        ("unknown", "EquityBelow(9000)"),
+        ("unknown", "Drawdown(0.1)"),
     ]
     assert room.last("warning").inputs["why"] == "no price"
     switch.rejected(bad, bad)
@@ -363,11 +364,13 @@ def test_a_publisher_that_fails_stops_nothing(room):
 
 def test_the_floor_comes_with_rejections_and_joins_other_triggers(room):
     assert room.switch(triggers=None, equity_floor=D(9000), folder=None).triggers == (
-        "EquityBelow(9000)", "Rejections(10, 600)",
+        "EquityBelow(9000)",
+        "Rejections(10, 600)",
     )
     assert room.switch(triggers=None, folder=None).triggers == ()
     assert room.switch(Drawdown(0.1), equity_floor=D(9000), folder=None).triggers == (
-        "EquityBelow(9000)", "Drawdown(0.1)",
+        "EquityBelow(9000)",
+        "Drawdown(0.1)",
     )
     with pytest.raises(ConfigError, match="no trigger"):
         room.switch(object(), folder=None)

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 
 import pytest
 
 import botobs
-from botobs.money import desk, prices
+from botobs.testing import Clock
 from botobs.triggers import ConsecutiveLosses, EquityBelow, SameBarRoundTrip
 from tests.safety.test_through_observer import S, hold, running, said
-
-fills_are_told = pytest.mark.skipif(
-    "self._told(" not in inspect.getsource(desk), reason="the desk does not call on_fill yet"
-)
-odd_prices_are_told = pytest.mark.skipif(
-    "on_unknown" not in inspect.getsource(prices), reason="prices do not call on_unknown yet"
-)
 
 
 def trade(obs, entry, leave, qty=1, **more):
@@ -25,7 +17,6 @@ def trade(obs, entry, leave, qty=1, **more):
     assert obs.fill(symbol=S, side="sell", qty=qty, price=leave, fee=0, **more)
 
 
-@fills_are_told
 def test_losses_in_a_row_halt_before_the_fill_returns(tmp_path):
     with running(tmp_path, kill_switch=[ConsecutiveLosses(3)]) as obs:
         trade(obs, 100, 99)
@@ -39,7 +30,6 @@ def test_losses_in_a_row_halt_before_the_fill_returns(tmp_path):
         assert said(obs, event="trip")[0]["inputs"] == {"losses": 3, "limit": 3}
 
 
-@fills_are_told
 def test_fees_make_a_loss_and_a_partial_close_is_none(tmp_path):
     with running(tmp_path, kill_switch=[ConsecutiveLosses(1)]) as obs:
         obs.fill(symbol=S, side="buy", qty=2, price=100, fee=0)
@@ -49,25 +39,23 @@ def test_fees_make_a_loss_and_a_partial_close_is_none(tmp_path):
         assert obs.kill_switch.state == "halted"
 
 
-@fills_are_told
 def test_a_row_of_losses_survives_a_restart_and_duplicates_count_once(tmp_path):
-    limits = [ConsecutiveLosses(2)]
-    with running(tmp_path, kill_switch=limits) as obs:
-        trade(obs, 100, 99)
-        last = {"symbol": S, "side": "sell", "qty": 1, "price": 99, "fee": 0, "fill_id": "x", "ts": "2026-01-02T12:00:00Z"}
-        obs.fill(symbol=S, side="buy", qty=1, price=98, fee=0)
-        obs.fill(**last)  # a gain
-        obs.fill(**last)
-    with running(tmp_path, kill_switch=limits) as obs:
-        trade(obs, 100, 99)
+    limits, clock = [ConsecutiveLosses(2)], Clock()
+    with running(tmp_path, kill_switch=limits, clock=clock) as obs:
+        assert obs.fill(symbol=S, side="buy", qty=1, price=100, fee=0)
+        last = {"symbol": S, "side": "sell", "qty": 1, "price": 99, "fee": 0, "fill_id": "x", "ts": clock.now}
+        assert obs.fill(**last).booked
+        assert obs.fill(**last).duplicate
         assert obs.kill_switch.state == "active"
-    with running(tmp_path, kill_switch=limits) as obs:
+    clock.advance(60)
+    with running(tmp_path, kill_switch=limits, clock=clock) as obs:
+        assert obs.kill_switch.state == "active"
+        assert obs.fill(**last).duplicate
         assert obs.kill_switch.state == "active"
         trade(obs, 100, 99)
         assert obs.kill_switch.state == "halted"
 
 
-@fills_are_told
 def test_a_round_trip_within_one_bar_halts_and_one_over_two_does_not(tmp_path):
     with running(tmp_path, kill_switch=[SameBarRoundTrip()]) as obs:
         with botobs.tick(S, bar_id=1):
@@ -82,7 +70,6 @@ def test_a_round_trip_within_one_bar_halts_and_one_over_two_does_not(tmp_path):
         assert said(obs, event="trip")[0]["inputs"] == {"symbol": S, "bar_id": "3", "opened_in": "3"}
 
 
-@fills_are_told
 def test_a_fill_that_turns_a_position_round_closes_and_opens(tmp_path):
     with running(tmp_path, kill_switch=[SameBarRoundTrip(confirm=2)]) as obs:
         with botobs.tick(S, bar_id=1):
@@ -93,7 +80,6 @@ def test_a_fill_that_turns_a_position_round_closes_and_opens(tmp_path):
             assert obs.kill_switch.state == "halted"
 
 
-@odd_prices_are_told
 @pytest.mark.parametrize("how", ["mark", "tick"])
 def test_a_nan_price_of_what_is_held_is_one_unknown_observation(tmp_path, how):
     with running(tmp_path, kill_switch=[EquityBelow(9_000, on_unknown="halt", confirm=2)]) as obs:

@@ -1061,7 +1061,7 @@ def test_the_verbs_of_the_module_are_those_of_the_running_observer(tmp_path):
         all_verbs(stop=True)
         assert set(obs.watchdogs.feeds) == {"book"}
         assert set(obs.staleness.ages) == {"a", "b"}
-        assert list(obs._safety.funding.state()) == [S]
+        assert list(obs._safety.funding.state()["rates"]) == [S]
         assert (obs.kill_switch.state, other.kill_switch.state) == ("halted", "active")
         with other.tick(S):  # of the running tick
             botobs.health(equity=1)

@@ -121,7 +121,9 @@ def test_money_moved_is_neither_loss_nor_drawdown(room):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(5_000, 15_000), st.integers(-2_000, 2_000)), min_size=1, max_size=30), st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(5_000, 15_000), st.integers(-2_000, 2_000)), min_size=1, max_size=30), st.booleans()
+)
 def test_the_drawdown_against_a_plain_model(path, kill):
     """Profit is what counts: its peak, moved by transfers."""
     import tempfile
@@ -341,7 +343,9 @@ def test_when_is_asked_with_each_equity_and_once_a_second(room):
 
 def test_when_that_fails_is_unknown_and_one_that_hangs_delays_no_verb_twice(room):
     leave = threading.Event()
-    switch = room.switch(When(lambda: 1 / 0, name="fails"), When(lambda: leave.wait(20), name="hangs"), When(lambda: None, name="none"))
+    switch = room.switch(
+        When(lambda: 1 / 0, name="fails"), When(lambda: leave.wait(20), name="hangs"), When(lambda: None, name="none")
+    )
     switch.equity(D(1), D(1))
     assert sorted(warned(room)) == [("When(fails)", "unknown"), ("When(hangs)", "unknown"), ("When(none)", "unknown")]
     begun = time.monotonic()
@@ -379,7 +383,18 @@ def test_two_observers_may_share_a_trigger(tmp_path):
 
 
 def test_every_trigger_takes_what_all_take():
-    for name in ("EquityBelow", "Drawdown", "DailyLoss", "Rejections", "SameBarRoundTrip", "Stale", "Silence", "ConsecutiveLosses", "Errors", "When"):
+    for name in (
+        "EquityBelow",
+        "Drawdown",
+        "DailyLoss",
+        "Rejections",
+        "SameBarRoundTrip",
+        "Stale",
+        "Silence",
+        "ConsecutiveLosses",
+        "Errors",
+        "When",
+    ):
         parameters = inspect.signature(getattr(triggers, name)).parameters
         assert {"target", "confirm", "on_unknown", "warn_at"} <= set(parameters), name
 
