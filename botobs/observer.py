@@ -340,9 +340,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         now = self._clock.time_ns()
         self._money.begin()
         if settings.migrate_csv is not None:
-            migrate(
-                self._money, settings.migrate_csv, publish=self.bus.publish, relieve=self.flush, faults=self.faults
-            )
+            migrate(self._money, settings.migrate_csv, publish=self.bus.publish, relieve=self.flush, faults=self.faults)
         self._own.on_price = self._money.prices.tick
         self._safety.begin()
         self._money.on_equity, self._money.desk.told = self._safety.equity, self._safety.filled

@@ -131,6 +131,4 @@ def _one_word(word: str) -> tuple[str | None, str | None]:
 
 def instrument_of(told: Mapping[str, Any]) -> Instrument:
     """An instrument as a state or a line tells it."""
-    return Instrument(
-        **{**told, "multiplier": Decimal(told["multiplier"]), "dust": Decimal(told.get("dust", "0"))}
-    )
+    return Instrument(**{**told, "multiplier": Decimal(told["multiplier"]), "dust": Decimal(told.get("dust", "0"))})

@@ -101,6 +101,7 @@ class _Drive:
         self._found: list[tuple[str, int, dict[str, Any], Decimal | None, Decimal]] = []
         self._equity: Decimal | None = None
         self._moved, self._peak = ZERO, ZERO
+        self._booked: tuple[Decimal, Decimal] | None = None  # what the line of the ledger before this record said
         self._held = 0
         self._first: int | None = None
         self._counts: Counter[str] = Counter()
@@ -144,6 +145,7 @@ class _Drive:
         try:
             if source == "ledger":
                 self._observe(record, moved(record["seq"]))
+                self._booked = None if self._equity is None else (self._equity, self._moved)
             elif source == "equity_curve":
                 self._sampled(ts_ns, record, moved)
             else:
@@ -188,6 +190,9 @@ class _Drive:
             self._see(equity, peak, moved)
 
     def _see(self, equity: Decimal, peak: Decimal | None, moved: Decimal) -> None:
+        booked, self._booked = self._booked, None
+        if booked == (equity, moved):  # the point of the curve that the line of the ledger made
+            return
         self._equity, self._moved = equity, moved
         self._peak = peak if peak is not None else max(self._peak, equity)
         self._after.feed(self._time.time_ns(), equity - moved)

@@ -232,8 +232,11 @@ def test_one_bad_point_is_seen_once(capsys):
     with Month() as month:
         month.fill("buy", 5_000)
         month.mark(5_100, 4_000, 5_000)
+        month.clock.advance(60)
+        month.fill("sell", 4_500)
+        month.mark(1)
     assert ask_json(capsys, "replay", "--limit", "Drawdown(0.05, confirm=2)")[1]["trips"] == []
-    assert len(ask_json(capsys, "replay", "--limit", "Drawdown(0.05)")[1]["trips"]) == 1
+    assert len(ask_json(capsys, "replay", "--limit", "Drawdown(0.05)")[1]["trips"]) == 2
 
 
 def test_feeds_are_silent_on_recorded_time(capsys):

@@ -70,7 +70,14 @@ class Life:
         elif what == "void":
             self.do("void", one(IDS[2:]), symbol=one([None, symbol]), order_id=one([None, None, "o1"]))
         elif what == "funding":
-            self.do("funding", symbol, one(["-1.5", "2", "0.25"]), ts=one(self.times), funding_id=one([None, None, "f1"]), **place)
+            self.do(
+                "funding",
+                symbol,
+                one(["-1.5", "2", "0.25"]),
+                ts=one(self.times),
+                funding_id=one([None, None, "f1"]),
+                **place,
+            )
         elif what == "position":
             self.do("position", symbol, one(["5", "-2"]), one(PRICES), ts=one(self.times), **place)
         elif what == "transfer":

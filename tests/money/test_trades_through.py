@@ -32,7 +32,13 @@ def bot(tmp_path):
 
         def begin(self, **settings):
             self.obs = botobs.start(
-                "bot", data_dir=self.data_dir, clock=self.clock, durability="os", strict=True, starting_equity=1000, **settings
+                "bot",
+                data_dir=self.data_dir,
+                clock=self.clock,
+                durability="os",
+                strict=True,
+                starting_equity=1000,
+                **settings,
             )
 
         def restart(self):
@@ -68,7 +74,16 @@ def bot(tmp_path):
 def test_an_order_with_stop_and_target_partial_exits_and_costs(bot):
     obs = bot.obs
     entry = obs.order(
-        S, "buy", 2, decision_px=100, strategy="ma", source="model", pred_bps=50, strength=0.9, stop_px=98, target_px=106
+        S,
+        "buy",
+        2,
+        decision_px=100,
+        strategy="ma",
+        source="model",
+        pred_bps=50,
+        strength=0.9,
+        stop_px=98,
+        target_px=106,
     )
     obs.fill(entry, price="100.1", qty=1, fee="0.1", fill_id="1")
     obs.fill(entry, price="100.3", qty=1, fee="0.1", fill_id="2")
@@ -217,7 +232,9 @@ def test_a_revision_whose_record_was_lost_is_written_at_the_next_start(bot):
     bot.data_dir = again
     bot.begin()
     found = bot.known()
-    assert {key: one.get("undone") for key, one in found.items()} == {key: one.get("undone") for key, one in here.items()}
+    assert {key: one.get("undone") for key, one in found.items()} == {
+        key: one.get("undone") for key, one in here.items()
+    }
     assert found["t1"]["realized_pnl_usd"] == here["t1"]["realized_pnl_usd"]
 
 

@@ -135,7 +135,13 @@ def test_a_fill_belongs_to_its_order_or_names_symbol_and_side(obs):
     order = obs.order(S, "sell", 1, decision_px=100, venue="v", account="a", strategy="s")
     report = obs.fill(order, price=99, qty=1, fee=0)
     line = obs.ledger.latest(1)[0]
-    assert report.booked and (line["symbol"], line["side"], line["venue"], line["account"], line["strategy"]) == (S, "sell", "v", "a", "s")
+    assert report.booked and (line["symbol"], line["side"], line["venue"], line["account"], line["strategy"]) == (
+        S,
+        "sell",
+        "v",
+        "a",
+        "s",
+    )
     assert report.slippage_bps == pytest.approx(100) and report.slippage == 1
     assert not obs.fill("who", price=99, qty=1).booked
     assert "who" in refused(obs)[0]["reason"]
@@ -276,7 +282,17 @@ def test_a_void_takes_everything_back(obs):
     for number in ("1", "2"):
         assert obs.void(number, "busted").booked
     after = obs.totals()
-    for name in ("fills", "volume", "maker_volume", "fees", "inventory", "unpriced_fees", "total_pnl", "equity", "by_currency"):
+    for name in (
+        "fills",
+        "volume",
+        "maker_volume",
+        "fees",
+        "inventory",
+        "unpriced_fees",
+        "total_pnl",
+        "equity",
+        "by_currency",
+    ):
         assert getattr(after, name) == getattr(before, name), name
     assert "fees" not in after.reasons
 
@@ -323,7 +339,11 @@ def test_fees(tmp_path):
     shutil.rmtree(tmp_path / "a" / "state")
     obs = start(tmp_path / "a")
     after = obs.totals()
-    assert (after.fees, after.unpriced_fees, after.reasons["fees"]) == (before.fees, before.unpriced_fees, before.reasons["fees"])
+    assert (after.fees, after.unpriced_fees, after.reasons["fees"]) == (
+        before.fees,
+        before.unpriced_fees,
+        before.reasons["fees"],
+    )
     obs.shutdown(10)
 
 
@@ -524,7 +544,13 @@ def test_without_a_ledger_on_disk_the_figures_are_the_same(tmp_path, settings):
     folder = settings.get("data_dir", tmp_path)
     obs = start(**{"folder": folder, **{key: value for key, value in settings.items() if key != "data_dir"}})
     for number in range(1500):
-        assert (buy if number % 2 else sell)(obs, 1, 100 + number % 7, fill_id=str(number), ts=f"2026-01-02T{number // 600:02d}:{number // 60 % 10:02d}:{number % 60:02d}Z").booked
+        assert (buy if number % 2 else sell)(
+            obs,
+            1,
+            100 + number % 7,
+            fill_id=str(number),
+            ts=f"2026-01-02T{number // 600:02d}:{number // 60 % 10:02d}:{number % 60:02d}Z",
+        ).booked
     assert buy(obs, 1, 90, fill_id="late", ts="2026-01-01T00:00:00Z").late
     assert obs.void("5", "busted").booked and buy(obs, 1, 100, fill_id="7", ts="2026-01-02T00:00:07Z").duplicate
     found = obs.totals()
@@ -533,7 +559,12 @@ def test_without_a_ledger_on_disk_the_figures_are_the_same(tmp_path, settings):
     obs.shutdown(10)
     with start(tmp_path / "other") as other:
         for number in [n for n in range(1500) if n != 5]:
-            (buy if number % 2 else sell)(other, 1, 100 + number % 7, ts=f"2026-01-02T{number // 600:02d}:{number // 60 % 10:02d}:{number % 60:02d}Z")
+            (buy if number % 2 else sell)(
+                other,
+                1,
+                100 + number % 7,
+                ts=f"2026-01-02T{number // 600:02d}:{number // 60 % 10:02d}:{number % 60:02d}Z",
+            )
         buy(other, 1, 90, ts="2026-01-01T00:00:00Z")
         assert other.totals().total_pnl == found.total_pnl
 
@@ -589,7 +620,9 @@ def test_threads_fill_at_once(tmp_path):
 
     def work(number):
         for count in range(60):
-            assert (buy if number % 2 else sell)(obs, number, 100 + count % 3, fee="0.01", fill_id=f"{number}-{count}").booked
+            assert (buy if number % 2 else sell)(
+                obs, number, 100 + count % 3, fee="0.01", fill_id=f"{number}-{count}"
+            ).booked
 
     threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2, 3, 4)]
     for thread in threads:

@@ -35,7 +35,9 @@ def obs(tmp_path, clock):
 
 
 def at(clock, hour, minute=0):
-    clock.set(f"2026-01-02T{hour:02d}:{minute:02d}:00Z") if hasattr(clock, "set") else clock.move_to(T.format(hour, minute))
+    clock.set(f"2026-01-02T{hour:02d}:{minute:02d}:00Z") if hasattr(clock, "set") else clock.move_to(
+        T.format(hour, minute)
+    )
 
 
 def tell(obs, clock, price):
@@ -158,7 +160,9 @@ def test_the_drawdown_of_a_window_is_that_of_the_curve_as_it_was_lived(tmp_path,
     obs.shutdown(10)
 
 
-@pytest.mark.parametrize("lost", [(), ("live.json",), ("account.json",), ("account.json", "live.json"), ("fills.index",)])
+@pytest.mark.parametrize(
+    "lost", [(), ("live.json",), ("account.json",), ("account.json", "live.json"), ("fills.index",)]
+)
 def test_peak_and_drawdown_survive_whatever_is_lost_of_the_state(tmp_path, clock, lost):
     folder = tmp_path / "data"
     obs = start(folder, clock)
@@ -239,4 +243,14 @@ def test_the_equity_curve_is_there_to_plot(obs, clock):
     assert min(Decimal(point["equity"]) for point in curve) == 1000 - 20 - Decimal("0.2")
     recent = obs.equity_curve("2h25m")
     assert recent and recent == [point for point in curve if point["ts"] >= "2026-01-02T03:35"]
-    assert {"ts", "equity", "peak", "drawdown", "drawdown_pct", "realized", "unrealized", "position_qty", "position_value"} <= set(recent[0])
+    assert {
+        "ts",
+        "equity",
+        "peak",
+        "drawdown",
+        "drawdown_pct",
+        "realized",
+        "unrealized",
+        "position_qty",
+        "position_value",
+    } <= set(recent[0])

@@ -38,7 +38,10 @@ def exactly(fn):
 
 def running(data_dir, clock, **settings):
     obs = botobs.start(
-        "bot", data_dir=data_dir, clock=clock, **{"durability": "os", "strict": True, "starting_equity": START, **settings}
+        "bot",
+        data_dir=data_dir,
+        clock=clock,
+        **{"durability": "os", "strict": True, "starting_equity": START, **settings},
     )
     for symbol, (told, _) in MARKETS.items():
         if told is not None:
@@ -70,7 +73,10 @@ class World:
     def instrument_of(self, book):
         told = MARKETS[book[2]][0] or {}
         self.reference.instrument(
-            book, multiplier=told.get("multiplier", 1), inverse=told.get("inverse", False), dust=Fraction(told.get("dust", 0))
+            book,
+            multiplier=told.get("multiplier", 1),
+            inverse=told.get("inverse", False),
+            dust=Fraction(told.get("dust", 0)),
         )
 
     def fee_value(self, symbol, fee, asset, price):
@@ -101,10 +107,16 @@ class World:
         content = (Decimal(qty), Decimal(price), None if fee is None else Decimal(fee), asset, ts)
         if fill_id is not None and identity in self.said:
             known, _ = self.said[identity]
-            same = all(a == b or (i > 1 and None in (a, b)) for i, (a, b) in enumerate(zip(known, content, strict=True)))
+            same = all(
+                a == b or (i > 1 and None in (a, b)) for i, (a, b) in enumerate(zip(known, content, strict=True))
+            )
             if known[2] is None or content[2] is None:  # without a fee nothing is said of its asset either
                 same = known[:2] == content[:2] and (known[4] == content[4] or None in (known[4], content[4]))
-            assert report.duplicate is same and report.conflict is not same and not report.booked, (known, content, report)
+            assert report.duplicate is same and report.conflict is not same and not report.booked, (
+                known,
+                content,
+                report,
+            )
             assert len(self.obs.ledger) == seq - 1
             return report
         assert report.durable, report
@@ -255,7 +267,9 @@ class World:
         found = obs.totals()
         books = {key: book for key, book in self.reference.books().items() if not key[4]}
         self.check_currencies(found, books)
-        assert found.transfers == sum((Decimal(str(a.numerator)) / a.denominator for _, a in self.reference.transfers), Decimal(0))
+        assert found.transfers == sum(
+            (Decimal(str(a.numerator)) / a.denominator for _, a in self.reference.transfers), Decimal(0)
+        )
         counted = len({seq for seq in self.missing if not self.fills[seq]["book"][4]})
         assert ("fees" in found.reasons) is (counted > 0), (found.reasons, counted)
         if counted:
@@ -285,7 +299,17 @@ class World:
         flows = defaultdict(Fraction)
         for key in keys:
             book = played[key]
-            for name in ("gross", "fees", "funding", "realized", "cash_flow", "volume", "maker_volume", "taker_volume", "fills"):
+            for name in (
+                "gross",
+                "fees",
+                "funding",
+                "realized",
+                "cash_flow",
+                "volume",
+                "maker_volume",
+                "taker_volume",
+                "fills",
+            ):
                 flows[name] += getattr(book, name)
             if book.inventory:
                 mark = self.mark_of(key)
@@ -308,9 +332,7 @@ class World:
                 assert near(got[key], want[name], scale), (currency, key, got[key], float(want[name]))
 
     def check_positions(self, obs, books):
-        positions = {
-            (p.account, p.venue, p.symbol, p.position_side): p for p in obs.positions
-        }
+        positions = {(p.account, p.venue, p.symbol, p.position_side): p for p in obs.positions}
         assert set(positions) == {key[:4] for key, book in books.items() if book.inventory}
         for key, book in books.items():
             if book.inventory:
@@ -343,7 +365,10 @@ class World:
             rate = self.marks["XBTUSD"]
             total = exactly(
                 lambda: sum(
-                    (one["total_pnl"] * (rate if currency == "XBT" else 1) for currency, one in found.by_currency.items()),
+                    (
+                        one["total_pnl"] * (rate if currency == "XBT" else 1)
+                        for currency, one in found.by_currency.items()
+                    ),
                     Decimal(0),
                 )
             )
@@ -362,8 +387,10 @@ class World:
         past.entries = [entry for entry in self.reference.entries if entry["ts"] < since]
         then = self.sums([key for key in past.books() if not key[4]], books=past.books())
         assert got.fills == now["fills"] - then["fills"], (since, got.fills, now["fills"], then["fills"])
-        if len({LIKE_USD[MARKETS[key[2]][1]] for key in keys if MARKETS[key[2]][1] in LIKE_USD}) == 1 == len(
-            {LIKE_USD.get(MARKETS[key[2]][1]) for key in keys}
+        if (
+            len({LIKE_USD[MARKETS[key[2]][1]] for key in keys if MARKETS[key[2]][1] in LIKE_USD})
+            == 1
+            == len({LIKE_USD.get(MARKETS[key[2]][1]) for key in keys})
         ):
             for name, key in (("gross", "gross_pnl"), ("fees", "fees"), ("funding", "funding"), ("cash_flow", "cash_flow"),
                               ("volume", "volume"), ("taker_volume", "taker_volume")):  # fmt: skip

@@ -74,13 +74,26 @@ def money_rounds(folder: Path, rounds: int, seed: int) -> dict:
         assert len(have) == sum(line["type"] == "fill" for line in lines), "a fill was booked twice"
         for fill_id in dice.sample(sorted(fills), min(3, len(fills))):
             line = next(line for line in lines if line.get("fill_id") == fill_id and line["type"] == "fill")
-            again = obs.fill(symbol=line["symbol"], side=line["side"], qty=line["size"], price=line["price"], fee="0.01", fill_id=fill_id)
+            again = obs.fill(
+                symbol=line["symbol"],
+                side=line["side"],
+                qty=line["size"],
+                price=line["price"],
+                fee="0.01",
+                fill_id=fill_id,
+            )
             assert again.duplicate, again
         _agrees(obs.totals(), lines)
         assert obs.shutdown(20).delivered
         _agrees(open_account(home).totals(), lines)
         found["lines"] = max(found["lines"], len(lines))
-    return {"kills": rounds, "acknowledged": found["fills"], "voids": found["voids"], "lost": 0, "lines": found["lines"]}
+    return {
+        "kills": rounds,
+        "acknowledged": found["fills"],
+        "voids": found["voids"],
+        "lost": 0,
+        "lines": found["lines"],
+    }
 
 
 def _agrees(totals: botobs.Totals, lines: list[dict]) -> None:
@@ -97,13 +110,32 @@ def _agrees(totals: botobs.Totals, lines: list[dict]) -> None:
             plain.void(line["voids"])
     want = plain.totals()
     assert totals.fills == want.fills and totals.fees == Decimal(str(float(want.fees))).quantize(Decimal("0.01"))
-    for name, key in (("gross_pnl", "gross"), ("cash_flow", "cash_flow"), ("volume", "volume"), ("realized_pnl", "realized")):
-        assert near(getattr(totals, name), getattr(want, key), 10**6), (name, getattr(totals, name), float(getattr(want, key)))
+    for name, key in (
+        ("gross_pnl", "gross"),
+        ("cash_flow", "cash_flow"),
+        ("volume", "volume"),
+        ("realized_pnl", "realized"),
+    ):
+        assert near(getattr(totals, name), getattr(want, key), 10**6), (
+            name,
+            getattr(totals, name),
+            float(getattr(want, key)),
+        )
 
 
 def _run_and_kill(home: Path, dice: random.Random, found: Counter, fills: set[str], voids: set[str]) -> None:
-    command = [sys.executable, "-c", BOT, str(home), str(dice.randrange(10**9)), dice.choice(("fsync", "fsync", "os")), str(dice.choice((50_000, 10**7)))]
-    bot = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    command = [
+        sys.executable,
+        "-c",
+        BOT,
+        str(home),
+        str(dice.randrange(10**9)),
+        dice.choice(("fsync", "fsync", "os")),
+        str(dice.choice((50_000, 10**7))),
+    ]
+    bot = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT))
+    )
     try:
         said = [bot.stdout.readline() for _ in range(dice.randrange(2, 300))]
         time.sleep(dice.random() * 0.01)

@@ -100,7 +100,9 @@ class _Life:
         if what == 0:
             self.figures["missing values"] += 1
             for _ in range(dice.randrange(1, 4)):
-                switch.equity(dice.choice((None, float("nan"), Decimal("NaN"), "n/a")), self.peak, "missing", self.moved)
+                switch.equity(
+                    dice.choice((None, float("nan"), Decimal("NaN"), "n/a")), self.peak, "missing", self.moved
+                )
         elif what == 1:
             self.figures["absurd ticks"] += 1  # one, and the next is right: nothing confirms it
             switch.equity(Decimal(1), self.peak, None, self.moved)
@@ -158,7 +160,9 @@ class _Life:
         step = Decimal(self.dice.randrange(-90, 95))
         there = self.equity + step
         clear = max(
-            self.begun - _LOSS * 9 / 10, self.peak * (1 - _FALL * 9 / 10), _FLOOR + (self.peak - _FLOOR) / 10,
+            self.begun - _LOSS * 9 / 10,
+            self.peak * (1 - _FALL * 9 / 10),
+            _FLOOR + (self.peak - _FLOOR) / 10,
         )
         self.equity = there if there > clear else max(self.equity, clear + 1).quantize(Decimal(1)) + 1
 
