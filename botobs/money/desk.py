@@ -84,6 +84,7 @@ class Desk:
         faults: Counts.
         wall: Tells the time.
         tail: Has done what follows from a report.
+        before: Called before a fill may change what the account is worth.
         moved: Called when the account's worth may have changed.
     """
 
@@ -98,6 +99,7 @@ class Desk:
         set_aside: Callable[[dict[str, Any]], bool],
         faults: Faults,
         wall: Callable[[], int],
+        before: Callable[[int], object],
         moved: Callable[[int | None], object],
         tail: Tail,
     ) -> None:
@@ -111,6 +113,7 @@ class Desk:
         self._set_aside = set_aside
         self._faults = faults
         self._wall = wall
+        self._before = before
         self._moved = moved
         self.told: Callable[[str, Any, Change], object] | None = None  # of each fill, before its verb returns
         self._tail = tail
@@ -139,6 +142,7 @@ class Desk:
         except Refused as refused:
             return self._refused("fill", str(refused), {"order_id": order_id, **said, **(more or {})}, key)
         account = self.account
+        self._before(now)
         with account.lock:
             booking = account.fill(entry, now)
             if booking.change is not None:

@@ -143,6 +143,7 @@ class MoneyNouns:
             ValueError: It is no window.
         """
         money = self._money
+        money.turn(money.account.wall())
         start = since(window, money.account.wall())
         found = money.samples.since(-1 if start is None else epoch_ns(start) - 1)
         return [{"ts": sample.ts, **{key: value for key, value in sample.record.items() if key != "segment"}}

@@ -121,7 +121,7 @@ class Money:
         self.tail = Tail(faults, inline=settings.mode == "backtest")
         self.desk = Desk(
             self.account, self.orders, self.slippage, self.trades, publish=publish, set_aside=set_aside, faults=faults,
-            wall=clock.time_ns, moved=self.moved, tail=self.tail,
+            wall=clock.time_ns, before=self.turn, moved=self.moved, tail=self.tail,
         )  # fmt: skip
         self.prices = Prices(
             self.account,
@@ -281,6 +281,7 @@ class Money:
 
     def totals(self, window: Any = "all", *, kinds: Collection[str] | None = None) -> Totals:
         """What a window came to."""
+        self.turn(self._clock.time_ns())
         return totals(self.account, window, samples=self.samples, kinds=kinds)
 
     def turn(self, now: int) -> None:

@@ -34,6 +34,7 @@ __all__ = ["Safety"]
 _S = 1_000_000_000
 _KEEP_NS = 60 * _S
 _SHOWN = 5
+_MOST_TRADES = 1_000
 
 
 class Safety:
@@ -73,6 +74,7 @@ class Safety:
         self._breaches = 0
         self._begun = False
         self._refusals = Refusals()
+        self._trades: dict[str, None] = {}  # the latest, as they were opened
         self.alerts = Alerts(
             write=lambda record: bus.publish(AlertFate(ts_ns=clock.time_ns(), record=record)),
             subscribe=lambda event, fn: bus.subscribe(event, fn, immediate=True, _trusted=True),
@@ -116,6 +118,9 @@ class Safety:
         if self._folder is not None and self._live:
             with contextlib.suppress(OSError):
                 self._alive = Alive(self._folder, self._clock)
+        for book in list(self._money.account.books.values()):
+            if book.trade is not None:
+                self._is_new(book.trade.trade_id)
         self._begun = True
         self.equity()
 
@@ -157,11 +162,23 @@ class Safety:
 
     def filled(self, symbol: str, bar_id: Any, change: Any) -> None:
         """A fill was booked: what it opened and closed counts before the verb returns."""
-        for trip in change.closed:
-            self.kill_switch.closed(trip.net)
-        closes = bool(change.closed)
-        opens = not closes or change.next_trade_id is not None
-        self.kill_switch.fill(symbol, bar_id, opens, closes)
+        try:
+            for trip in change.closed:
+                self.kill_switch.closed(trip.net)
+            # what adds to a trade or closes a part of one neither opens nor closes it
+            opens = change.next_trade_id is not None or (not change.closed_qty and self._is_new(change.trade_id))
+            self.kill_switch.fill(symbol, bar_id, opens, bool(change.closed))
+        except Exception as error:  # the fill is booked whatever we make of it
+            self._faults.error("safety", error)
+
+    def _is_new(self, trade_id: str | None) -> bool:
+        known = self._trades
+        if trade_id is None or trade_id in known:
+            return False
+        known[trade_id] = None
+        if len(known) > _MOST_TRADES:
+            del known[next(iter(known))]
+        return True
 
     def decided(self) -> None:
         """The bot's loop made a turn."""

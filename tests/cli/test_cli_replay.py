@@ -18,6 +18,8 @@ from botobs.safety.replay import replay
 from botobs.streams.reader import StreamReader
 from botobs.testing import Clock
 from botobs.triggers import (
+    ConsecutiveLosses,
+    SameBarRoundTrip,
     DailyLoss,
     Drawdown,
     EquityBelow,
@@ -128,6 +130,8 @@ LIMITS = {
     "Drawdown(0.06)": lambda: Drawdown("0.06"),
     "DailyLoss(350)": lambda: DailyLoss(350),
     "Drawdown(0.04, target='reduce_only')": lambda: Drawdown("0.04", target="reduce_only"),
+    "ConsecutiveLosses(3)": lambda: ConsecutiveLosses(3),
+    "SameBarRoundTrip(confirm=2)": lambda: SameBarRoundTrip(confirm=2),
     "Rejections(4, '5m')": lambda: Rejections(4, "5m"),
 }
 

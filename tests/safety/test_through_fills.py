@@ -103,3 +103,33 @@ def test_a_nan_price_of_what_is_held_is_one_unknown_observation(tmp_path, how):
         price(math.nan)
         assert obs.kill_switch.state == "halted"
         assert said(obs, event="trip")[0]["inputs"]["why"] == "price"
+
+
+def test_what_adds_or_closes_in_part_opens_nothing(tmp_path):
+    clock = Clock()
+    with running(tmp_path, kill_switch=[SameBarRoundTrip()], clock=clock) as obs:
+        assert obs.fill(symbol=S, side="buy", qty=4, price=100, fee=0)  # in no bar that is known
+        with botobs.tick(S, bar_id=3):
+            obs.fill(symbol=S, side="sell", qty=1, price=101, fee=0)
+            obs.fill(symbol=S, side="buy", qty=1, price=101, fee=0, fill_id="more")
+        assert obs.kill_switch.state == "active"
+    clock.advance(1)
+    with running(tmp_path, kill_switch=[SameBarRoundTrip()], clock=clock) as obs, botobs.tick(S, bar_id=3):
+        obs.fill(symbol=S, side="buy", qty=1, price=101, fee=0)
+        obs.fill(symbol=S, side="sell", qty=5, price=101, fee=0)
+        assert obs.positions == []
+        assert obs.kill_switch.state == "active"
+
+
+def test_a_callback_of_a_loss_flattens_from_within_the_fill(tmp_path):
+    with running(tmp_path, kill_switch=[ConsecutiveLosses(1)]) as obs:
+
+        @obs.kill_switch.on_trip
+        def flatten(_trip):
+            with botobs.execution(reduces=True):
+                obs.fill(symbol="ETH", side="sell", qty=1, price=10, fee=0)
+
+        obs.fill(symbol="ETH", side="buy", qty=1, price=10, fee=0)
+        trade(obs, 100, 99)
+        assert obs.positions == []
+        assert len(said(obs, event="trip")) == 1

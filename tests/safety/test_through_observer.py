@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from decimal import Decimal as D
 
 import pytest
@@ -1068,3 +1070,69 @@ def test_the_verbs_of_the_module_are_those_of_the_running_observer(tmp_path):
         assert other.kill_switch.state == "halted"
         assert not other.watchdogs.feeds
         assert [one["stop"] for one in said(obs, "health")] == [True]
+
+
+def test_health_answers_503_when_halted_or_stale(tmp_path):
+    def ask(obs):
+        try:
+            with urllib.request.urlopen(f"{obs.endpoint.url}/health", timeout=5) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    with running(tmp_path, prometheus_port=0) as obs:
+        assert ask(obs)[0] == 200
+        obs.watch("book", "30s")
+        obs._clock.advance(31)
+        status, page = ask(obs)
+        assert (status, page["status"], page["feeds"]["book"]["age_s"]) == (503, "stale", 31.0)
+        obs.heartbeat("book")
+        assert ask(obs)[0] == 200
+        obs.kill_switch.trip("the exchange lies")
+        status, page = ask(obs)
+        assert (status, page["status"], page["kill_switch"]["reason"]) == (503, "halted", "the exchange lies")
+
+
+def test_a_hundred_threads_are_all_stopped_by_one_trip(tmp_path):
+    with running(tmp_path, equity_floor=9_000) as obs:
+        hold(obs)
+        called, ran, ready = [], [], threading.Barrier(9)
+        obs.kill_switch.on_trip(called.append)
+
+        def work(n):
+            ready.wait(10)
+            with contextlib.suppress(TradingHalted):
+                for _ in range(10_000):
+                    obs.mark(S, 800)
+                    with botobs.execution():
+                        ran.append(n)
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        ready.wait(10)
+        for thread in threads:
+            thread.join(30)
+        assert len(called) == 1
+        assert not ran
+
+
+@pytest.mark.parametrize("form", ["plain", "coroutine"])
+def test_an_error_that_trips_halts_before_it_leaves_the_stage(tmp_path, form):
+    with running(tmp_path, kill_switch=[Errors(1)]) as obs:
+
+        @botobs.model
+        def plain():
+            raise ValueError("no")
+
+        @botobs.model
+        async def coroutine():
+            raise ValueError("no")
+
+        seen = []
+        obs.kill_switch.on_trip(lambda trip: seen.append(trip.reason))
+        with botobs.tick(S):
+            with contextlib.suppress(ValueError):
+                plain() if form == "plain" else asyncio.run(coroutine())
+            assert obs.kill_switch.state == "halted"
+        assert len(seen) == 1
