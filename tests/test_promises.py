@@ -880,7 +880,9 @@ obs.shutdown(0.3)
             home = tmp_path / protocol
             home.mkdir()
             bot = run(script, home, receiver.endpoint, port, GRPC_VERBOSITY="")
-        assert (bot.process.returncode, bot.said, bot.stderr) == (0, [], ""), protocol
+        # gRPC's core says by itself that a process forked in the middle of a call; nobody can keep it from that
+        stderr = [line for line in bot.stderr.splitlines() if "fork_posix.cc" not in line]
+        assert (bot.process.returncode, bot.said, stderr) == (0, [], []), protocol
 
 
 def test_each_trouble_is_logged_once_a_minute(tmp_path, caplog):
