@@ -44,7 +44,7 @@ class Handler(logging.Handler):
     Example:
         >>> import logging
         >>> from botobs import logs
-        >>> logging.getLogger("bot").addHandler(logs.Handler(logging.INFO))
+        >>> logging.getLogger("trend-bot").addHandler(logs.Handler(logging.INFO))
     """
 
     def __init__(

@@ -10,6 +10,7 @@ import pytest
 import botobs
 from botobs.streams.reader import StreamReader
 from botobs.testing import Clock
+from tests.money.copied import copy_of
 
 S = "BTCUSDT"
 
@@ -49,7 +50,7 @@ def bot(tmp_path):
             """Start on a copy of what is on disk; `without` these files."""
             self.copies += 1
             after = tmp_path / f"copy-{self.copies}"
-            shutil.copytree(self.data_dir, after)
+            copy_of(self.data_dir, after)
             self.obs.shutdown(10)
             for path in without:
                 (after / path).unlink(missing_ok=True)
@@ -182,10 +183,10 @@ def test_a_trade_whose_closing_fill_reached_the_ledger_gets_its_record_at_the_ne
             bot.fill("buy", 1, 100, "3")
             bot.fill("sell", 1, 90, "4")
             save(last=True)
-            shutil.copytree(bot.data_dir, bot.data_dir.parent / "frozen")
+            copy_of(bot.data_dir, bot.data_dir.parent / "frozen")
     else:
         bot.obs.flush(10)
-        shutil.copytree(bot.data_dir, bot.data_dir.parent / "frozen")
+        copy_of(bot.data_dir, bot.data_dir.parent / "frozen")
     bot.obs.shutdown(10)
     bot.data_dir = bot.data_dir.parent / "frozen"
     lose(bot.data_dir, "trade_lifecycle")
@@ -223,10 +224,10 @@ def test_a_revision_whose_record_was_lost_is_written_at_the_next_start(bot):
     bot.obs.shutdown(10)
     here = records(bot.data_dir)
     again = bot.data_dir.parent / "again"
-    shutil.copytree(bot.data_dir, again)
+    copy_of(bot.data_dir, again)
     (again / "logs" / "trade_lifecycle.jsonl").write_bytes(kept)
     shutil.rmtree(again / "state")
-    shutil.copytree(bot.data_dir / "state", again / "state")
+    copy_of(bot.data_dir / "state", again / "state")
     for path in ("account.json", "live.json"):
         (again / "state" / path).unlink()
     bot.data_dir = again

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from decimal import Decimal
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 import botobs
 from botobs.accounting.opened import open_account
 from botobs.testing import Clock
+from tests.money.copied import copy_of
 
 S = "BTCUSDT"
 T = "2026-01-02T{:02d}:{:02d}:00Z"
@@ -101,7 +101,7 @@ def test_windows_after_a_restart(tmp_path, clock, how):
     before = expected(obs)
     if how == "crash":
         obs.flush(10)
-        shutil.copytree(folder, tmp_path / "copy")
+        copy_of(folder, tmp_path / "copy")
     obs.shutdown(10)
     if how == "crash":
         folder = tmp_path / "copy"
@@ -210,7 +210,7 @@ def test_what_moved_between_two_states_is_not_lost(tmp_path, clock):
     obs.mark(S, 100)
     obs.mark("BNBUSDT", 310)
     money._checkpoint.touch()
-    shutil.copytree(folder, tmp_path / "copy")
+    copy_of(folder, tmp_path / "copy")
     obs.mark("BNBUSDT", 320)
     obs.shutdown(10)
     for place, price in ((tmp_path / "copy", 310), (folder, 320)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import decimal
-import shutil
 import time
 from collections import defaultdict
 from decimal import Decimal
@@ -16,6 +15,7 @@ from botobs.accounting.numbers import EXACT
 from botobs.accounting.opened import open_account
 from botobs.testing import Clock
 from tests.accounting.reference import Reference, near, order
+from tests.money.copied import copy_of
 
 START = Decimal(10_000)
 NOW = "2026-01-10T12:00:00Z"
@@ -236,7 +236,7 @@ class World:
         """Start again on what is on disk at this moment."""
         self.runs += 1
         after = self.folder / str(self.runs)
-        shutil.copytree(self.data_dir, after)
+        copy_of(self.data_dir, after)
         self.obs.shutdown(10)
         if damage is not None:
             damage(after / "state")
