@@ -10,7 +10,7 @@ help:
 	@echo "make demo    run a bot on a simulated exchange and look at what botobs makes of it"
 	@echo "make test    run the test suite (under 5 minutes on two cores)"
 	@echo "make lint    ruff and mypy --strict"
-	@echo "make bench   measure botobs against its peers (about 8 minutes)"
+	@echo "make bench   measure botobs against its peers (about 9 minutes)"
 	@echo "make soak    the long campaigns that 'make test' runs a sample of"
 	@echo "make docs    build the documentation into docs/_build"
 

@@ -171,6 +171,9 @@ def _window(root: Path) -> dict:
     return {"took_s": median(took), "fills": found.fills, "read": read, "size": size}
 
 
+_NOTHING = {"venue": None, "account": None, "position_side": None, "kind": "live"}
+
+
 def _grow(root: Path, directory: Path) -> dict:
     """Fills booked behind many others and fills booked into an empty ledger, in turn."""
     from botobs.accounting.checkpoint import restore
@@ -185,10 +188,10 @@ def _grow(root: Path, directory: Path) -> dict:
         for _ in range(_BATCH):
             fill = next(coming)
             said = report(fill, END_NS // 1_000_000 + turn * _BATCH + len(told))
-            told.append({**said, "symbol": fill.symbol, "side": fill.side, "order_id": fill.order_id, "now_ns": END_NS})
+            told.append((fill.order_id, {**_NOTHING, **said, "symbol": fill.symbol, "side": fill.side}))
         order = (("large", large), ("small", small))
         for name, account in order if turn % 2 else order[::-1]:
-            entries = [read_fill(**said) for said in told]
+            entries = [read_fill(dict(said), now_ns=END_NS, order_id=order_id) for order_id, said in told]
             before = time.thread_time_ns()
             for entry in entries:
                 account.ledger.settle(account.fill(entry).ticket)
