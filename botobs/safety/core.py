@@ -6,7 +6,7 @@ import _thread
 import functools
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import attrs
 
@@ -36,6 +36,9 @@ __all__ = ["Core"]
 _DISK_S: Final = 5.0
 _LIMIT_S: Final = 5.0
 _MOST_CALLBACKS: Final = 100
+
+
+F = TypeVar("F", bound="Callable[[Trip], Any]")
 
 
 @attrs.frozen
@@ -148,6 +151,12 @@ class Core:
         return {**said, **{key: value for key, value in more.items() if value is not None}}
 
     # -- who is called -----------------------------------------------------------------------------------------------
+
+    @overload
+    def on_trip(self, fn: F, timeout: Any = "5s") -> F: ...
+
+    @overload
+    def on_trip(self, fn: None = None, timeout: Any = "5s") -> Callable[[F], F]: ...
 
     def on_trip(self, fn: Callable[[Trip], Any] | None = None, timeout: Any = "5s") -> Any:
         """Call `fn(trip)` when the switch is tripped; a decorator, with and without arguments.
