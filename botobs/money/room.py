@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from botobs.accounting.account import Account, Terms
 from botobs.accounting.checkpoint import Checkpoint, restore
 from botobs.accounting.entries import name, shown
@@ -285,7 +287,7 @@ class Money:
         return totals(self.account, window, samples=self.samples, kinds=kinds)
 
     def turn(self, now: int) -> None:
-        """A price comes: write first what was true until then, a change that had to wait or the turn of an hour."""
+        """Before anything changes, or is asked: write what was true, a change that had to wait or an hour's turn."""
         why = self._sampler.overdue(now)
         if why is not None and self._sampler.pending:
             self._sample("change", self._moved_ns)
@@ -380,7 +382,10 @@ class Money:
 
     def _tell(self) -> None:
         while self._troubles:
-            self._publish(self._troubles.pop(0))
+            event = self._troubles.pop(0)
+            if isinstance(event, LedgerTrouble):  # how many lines wait by now: when it began, there was none
+                event = attrs.evolve(event, pending=self.ledger.pending)
+            self._publish(event)
 
     # -- as a part of the observer -----------------------------------------------------------------------------------
 

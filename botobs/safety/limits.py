@@ -119,6 +119,11 @@ class Limits:
             return True
         return False
 
+    @property
+    def of_equity(self) -> bool:
+        """Whether there is a limit of equity."""
+        return bool(self._of_equity)
+
     def equity(self, value: Any, peak: Any, moved: Any) -> list[Act]:
         """Equity was observed; what is no number is unknown."""
         known, top, shift = decimal_of(value), decimal_of(peak), decimal_of(moved)

@@ -122,6 +122,11 @@ class Safety:
             if book.trade is not None:
                 self._is_new(book.trade.trade_id)
         self._begun = True
+        if self.kill_switch.watches_equity and self._money.account.terms.starting_equity is None:
+            self._faults.say(
+                "kill_switch", "starting_equity", "equity is limited, but starting_equity was not given: fills and "
+                "prices cannot break the limit, only health(equity=...) can",
+            )  # fmt: skip
         self.equity()
 
     # -- what feeds it -----------------------------------------------------------------------------------------------

@@ -110,6 +110,11 @@ class KillSwitch(Arming):
         """The limits in force, in words."""
         return tuple(trigger.label for trigger in self._limits.triggers)
 
+    @property
+    def watches_equity(self) -> bool:
+        """Whether a limit is one of equity, which somebody has to know."""
+        return self._limits.of_equity
+
     # -- what it lets through ----------------------------------------------------------------------------------------
 
     def check(self, reduces: bool = False) -> None:

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from botobs.accounting.numbers import EXACT, exact
+from botobs.accounting.numbers import exact
 from botobs.clock import epoch_ns
 from botobs.trackers.given import flag, order_key, positive, read_side, real, word
 from botobs.trackers.misspelt import misspelt
@@ -22,7 +22,6 @@ from botobs.trackers.order import Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from decimal import Decimal
 
 __all__ = ["Order", "Orders", "misspelt", "order_key"]
 
@@ -173,24 +172,6 @@ class Orders:
             order.rejected += 1
             order.spent = attempt >= max_retries
             self.touch(order, self.now() if now_ns is None else now_ns)
-
-    def is_reducing(self, order_id: Any, position: Decimal | None) -> bool | None:
-        """Whether what is left of the order makes the signed `position` smaller: as declared, else as derived.
-
-        `None`: not known. An order that would turn the position around does not reduce it.
-        """
-        order = self.get(order_id)
-        if order is None:
-            return None
-        if order.reduces is not None:
-            return order.reduces
-        if position is None or order.side is None:
-            return None
-        if not position or (position > 0) == (order.side == "buy"):
-            return False
-        if order.qty is None:
-            return None
-        return EXACT.subtract(order.qty, order.filled_qty) <= abs(position)
 
     def expire(self) -> int:
         """Forget what nothing was heard of for too long; how many that were."""

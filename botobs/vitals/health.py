@@ -102,7 +102,6 @@ class HealthEmitter:
         clock: Tells the time.
         faults: Where errors are counted.
         rules: What makes a call worth a record.
-        unknown_equity: Called when the bot says an equity that is no number: an observation for the kill switch.
 
     Attributes:
         calls: How often the bot said how it is.
@@ -118,7 +117,6 @@ class HealthEmitter:
         *,
         faults: Faults,
         rules: Sequence[Rule] = DEFAULT,
-        unknown_equity: Callable[[], object] | None = None,
     ) -> None:
         self.calls = self.records = 0
         self._every = max(int(every), 1)
@@ -127,7 +125,6 @@ class HealthEmitter:
         self._clock = clock
         self._faults = faults
         self._rules = tuple(rules)
-        self._unknown_equity = unknown_equity
         moves = [rule for rule in rules if rule.kind == "equity"]
         self._said_in = tuple(name for rule in moves for name in rule.fields)
         self._move = min((rule.limit for rule in moves), default=None)
@@ -181,10 +178,7 @@ class HealthEmitter:
         """Whether the bot said an equity, and the number: its own, else botobs's."""
         for name in self._said_in:
             if name in fields:
-                equity = _finite(fields[name])
-                if equity is None and self._unknown_equity is not None:
-                    self._asked(self._unknown_equity)
-                return True, equity
+                return True, _finite(fields[name])
         # both are asked before the lock is taken: other rooms have locks of their own
         return False, None if self._move is None else _finite(self._asked(self._equity))
 

@@ -1136,3 +1136,15 @@ def test_an_error_that_trips_halts_before_it_leaves_the_stage(tmp_path, form):
                 plain() if form == "plain" else asyncio.run(coroutine())
             assert obs.kill_switch.state == "halted"
         assert len(seen) == 1
+
+
+def test_a_floor_without_a_starting_equity_says_that_it_cannot_see(tmp_path, caplog):
+    def said_so():
+        return [record for record in caplog.records if "starting_equity was not given" in record.getMessage()]
+
+    with botobs.start("bot", data_dir=tmp_path / "with", starting_equity=10_000, equity_floor=9_000, durability="os"):
+        assert not said_so()
+    with botobs.start("bot", data_dir=tmp_path / "without", equity_floor=9_000, durability="os") as obs:
+        assert len(said_so()) == 1
+        obs.health(equity=8_000)
+        assert obs.kill_switch.state == "halted"

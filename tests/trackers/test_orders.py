@@ -212,7 +212,6 @@ def test_no_values_raise(data):
     for key in (order.order_id, given_()):
         orders.sent(key, given_())
         orders.cancel(key, given_())
-        orders.is_reducing(key, Decimal(1))
     orders.restore([{"event": data.draw(st.sampled_from(["order", "fill", "sent", "cancel"])), "order_id": given_(),
                      "ts": given_(), "qty": given_(), "price": given_(), "px": given_()}])  # fmt: skip
 
@@ -227,30 +226,6 @@ def test_every_curious_value_in_every_place():
         orders.cancel(make(), make())
         assert orders.get(make()) is None or order_key(make()) is not None
     assert not problems
-
-
-# -- reducing ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("bought", "qty", "position", "reduces"),
-    [("sell", 1, "2", True), ("sell", 2, "2", True), ("sell", 3, "2", False), ("buy", 1, "2", False),
-     ("buy", 1, "-2", True), ("sell", 1, "0", False), ("sell", 1, None, None)],
-)  # fmt: skip
-def test_reducing_is_derived_from_the_position(bought, qty, position, reduces):
-    orders, _ = orders_at()
-    orders.announce("B", bought, qty, order_id="o")
-    assert orders.is_reducing("o", None if position is None else Decimal(position)) is reduces
-
-
-def test_reducing_as_declared_and_of_what_is_left():
-    orders, _ = orders_at()
-    orders.announce("B", "buy", 1, order_id="d", reduces=True)
-    assert orders.is_reducing("d", Decimal(1)) is True
-    order, _ = orders.announce("B", "sell", 3, order_id="o", decision_px=1)
-    fill(orders, order, "1", "2")
-    assert orders.is_reducing("o", Decimal(1)) is True
-    assert orders.is_reducing("nobody", Decimal(1)) is None
 
 
 # -- forgetting -------------------------------------------------------------------------------------------------------

@@ -24,16 +24,13 @@ class Bot:
     """An emitter and what came of it."""
 
     def __init__(self, every=60, own=None, **more):
-        self.events, self.unknown, self.own = [], 0, own
+        self.events, self.own = [], own
         self.clock, self.faults = Clock(), Faults()
         self.emitter = HealthEmitter(
             every, self.events.append, lambda: self.own, self.clock,
-            faults=self.faults, unknown_equity=self._unknown, **more,
+            faults=self.faults, **more,
         )  # fmt: skip
         self.health = self.emitter.health
-
-    def _unknown(self):
-        self.unknown += 1
 
     @property
     def records(self):
@@ -138,21 +135,20 @@ def test_equity_value_is_equity():
 @pytest.mark.parametrize(
     "unknown", [float("nan"), None, "n/a", Decimal("NaN"), Decimal("sNaN"), float("inf"), [], np.nan]
 )
-def test_unknown_equity_is_an_observation_each_time_and_a_record_once(unknown):
+def test_unknown_equity_is_a_record_once(unknown):
     bot = Bot(1000)
     bot.health(equity=10_000)
     assert bot.said(equity=unknown) == ["equity_unknown"]
     assert [bot.said(equity=unknown), bot.said(equity=unknown)] == [[], []]
-    assert bot.unknown == 3
     assert bot.said(equity=10_000) == ["equity"]  # known again
-    assert bot.said(equity=10_001) == [] and bot.unknown == 3
+    assert bot.said(equity=10_001) == []
 
 
-def test_botobs_own_unknown_equity_is_no_observation():
+def test_botobs_own_unknown_equity_is_no_reason():
     bot = Bot(1000)
     bot.health(up=True)
     bot.health(up=True)
-    assert bot.unknown == 0 and "equity" not in bot.records[0]
+    assert "equity" not in bot.records[0]
     bot.own = Decimal(1)
     assert bot.said(up=True) == ["equity"]
 
@@ -297,9 +293,9 @@ def test_rooms_that_fail_do_not_stop_a_record():
     def broken():
         raise RuntimeError("no")
 
-    emitter = HealthEmitter(1, events.append, broken, Clock(), faults=faults, unknown_equity=broken)
+    emitter = HealthEmitter(1, events.append, broken, Clock(), faults=faults)
     emitter.health(up=True)
-    emitter.health(equity=None)
+    emitter.health(up=True)
     assert len(events) == 2 and faults.errors == {"health": 2}
     HealthEmitter(1, lambda event: broken(), lambda: None, Clock(), faults=faults).health()
     assert faults.errors == {"health": 3}
