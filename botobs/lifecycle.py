@@ -32,11 +32,14 @@ _hooked = False
 _depth = 0  # how many `finishing` the main thread is in
 _postponed = False  # a SIGTERM came meanwhile
 _terminating = False
+_process = 0  # whose observers these are
 
 
 def enter(engine: Engine, observer: Observer) -> None:
     """An observer runs from now on."""
+    global _process  # noqa: PLW0603  # a child that starts its own is another process
     with _lock:
+        _process = os.getpid()
         _set_hooks()
         _observers[engine] = observer
         ENGINES.append(engine)
@@ -113,7 +116,9 @@ def _shut_all(how: str) -> None:
 def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
     """End in good order, then end as the signal would have ended it."""
     global _postponed  # noqa: PLW0603  # handlers run on the main thread alone
-    if _depth:
+    if os.getpid() != _process:  # a child that is so young that `_in_child` has not run: what waits is the parent's
+        _end_by_sigterm()
+    elif _depth:
         _postponed = True
     elif not _terminating:  # a second signal waits for the first
         _terminate()
@@ -130,6 +135,10 @@ def _terminate() -> None:
         _shut_all("sigterm")
     else:
         worker.join(EXIT_TIMEOUT_S + 1.0)
+    _end_by_sigterm()
+
+
+def _end_by_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -157,6 +157,26 @@ verbs("parent")
     assert run_json(tmp_path / "parent")["clean"]
 
 
+def test_a_sigterm_that_meets_a_child_at_its_birth_leaves_the_parents_records_alone(tmp_path):
+    """Before the child has forgotten them, what waits in the parent's queues waits in its copies too."""
+    script = """
+import signal
+parent = os.getpid()
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))  # runs before the hooks of `start`
+obs = botobs.start("bot", data_dir=data_dir + "/parent", prometheus_port=None)
+obs.event("notes", n=1)
+for n in range(2, 5):
+    obs.event("notes", n=n)
+    pid = os.fork()
+    if not pid: os._exit(1)
+    say(child=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    bot = run(script, tmp_path)
+    assert bot.said == [{"child": -15}] * 3, bot.stderr
+    assert [record["n"] for record in records(tmp_path / "parent", "notes")] == [1, 2, 3, 4]
+    assert run_json(tmp_path / "parent")["clean"]
+
+
 def test_a_pool_of_forked_workers(tmp_path):
     script = (
         FAMILY
