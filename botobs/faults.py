@@ -32,6 +32,7 @@ class Faults:
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
         self.last_error: str | None = None
+        self.last_error_at: float | None = None  # monotonic
         self._lock = threading.RLock()  # re-entrant: a signal handler may run verbs while its own thread is in here
         self._errors: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
@@ -42,7 +43,7 @@ class Faults:
         cause = type(error).__name__
         with self._lock:
             self._errors[where] = self._errors.get(where, 0) + 1
-            self.last_error = f"{where}: {cause}: {_text(error)}"[:500]
+            self.last_error, self.last_error_at = f"{where}: {cause}: {_text(error)}"[:500], time.monotonic()
         self.say(where, cause, f"{where} failed: {cause}: {_text(error)}")
         if self.strict:
             raise error

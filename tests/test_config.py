@@ -91,6 +91,7 @@ CONTRACT = """
     tracer_provider meter_provider mode
     migrate_csv performance_rolling_window performance_store
     slack_bot_token slack_channel alert_cooldown alert_drawdown
+    prometheus_token prometheus_tls_cert prometheus_tls_key
 """
 
 
@@ -179,6 +180,9 @@ RIGHT: list[tuple[str, object, object]] = [
     ("prometheus_host", "0.0.0.0", "0.0.0.0"),
     ("prometheus_host", "::1", "::1"),
     ("prometheus_host", "localhost", "localhost"),
+    ("prometheus_token", " s3cret/+~._-== ", "s3cret/+~._-=="),
+    ("prometheus_tls_cert", "x/cert.pem", Path("x/cert.pem")),
+    ("prometheus_tls_key", Path("key.pem"), Path("key.pem")),
     ("otlp_endpoint", "http://localhost:4318", "http://localhost:4318"),
     ("otlp_endpoint", "https://u:p@collector/v1", "https://u:p@collector/v1"),
     ("redact", ["pin", "pin", "otp"], ("pin", "otp")),
@@ -262,6 +266,9 @@ WRONG: dict[str, list[object]] = {
     "queue_size": [0, -5, 1.5, NAN, True, "many", 10**9, "9" * 5000, 10**5000, *ANYWHERE],
     "prometheus_port": [-1, 65_536, True, False, "http", 80.5, NAN, "tcp://10.0.0.1:9090", *ANYWHERE],
     "prometheus_host": ["http://x", "x:9464", "a b", "-x", 127, True, *ANYWHERE[:5], "a\nb", ""],
+    "prometheus_token": [5, "x" * 1001, "two words", "töken", True, *ANYWHERE[:5], "a\nb", ""],
+    "prometheus_tls_cert": ["", "  ", 5, b"x", "a\0b", True, ["x"], Hostile()],
+    "prometheus_tls_key": ["", "  ", 5, b"x", "a\0b", True, ["x"], Hostile()],
     "otlp_endpoint": ["localhost:4318", "ftp://x", "http://", "http:x", "http://x:99999", "http://x:y", "http://x:0",
                       "http://[", "http://a b", 4318, True, *ANYWHERE],
     "redact": [5, [5], [""], ["a\nb"], {"a": 1}, True, object(), Hostile(), b"x", ["x" * 300]],
@@ -333,6 +340,7 @@ def test_messages_show_the_value_and_the_reason(tmp_path: Path) -> None:
         ("redis_url", "http://:verysecret@localhost", "verysecret"),
         ("namespace", WEBHOOK, "verysecret"),
         ("prometheus_port", "xoxb-verysecret", "verysecret"),
+        ("prometheus_token", "verysecret with a space", "verysecret"),
         ("otlp_endpoint", "https://user:verysecret@host:port", "verysecret"),
         ("otlp_endpoint", "user:very/secret@host", "secret"),
         ("otlp_endpoint", "ftp://host?token=verysecret", "verysecret"),
@@ -353,12 +361,14 @@ def test_repr_hides_secrets(tmp_path: Path) -> None:
         tmp_path,
         slack_webhook_url=WEBHOOK,
         redis_url="redis://:hidden@h",
+        prometheus_token="hidden",
         otlp_endpoint="http://u:hidden@h",
         clock=CLOCK,
         queue_size=7,
     )
     assert repr(found) == (
-        "Settings(bot='b', queue_size=7, otlp_endpoint='***@h', clock=a Ticking, slack_webhook_url=***, redis_url=***)"
+        "Settings(bot='b', queue_size=7, prometheus_token=***, otlp_endpoint='***@h', clock=a Ticking, "
+        "slack_webhook_url=***, redis_url=***)"
     )
     assert found.slack_webhook_url == WEBHOOK
 

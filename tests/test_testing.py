@@ -167,7 +167,7 @@ def test_records_spans_events_and_metrics_of_one_test(capbot):
     assert tick.parent_id is None
     assert tick.children == [feature, model]
     assert trees.parent is model
-    assert model.attributes == {"stage": "model"}
+    assert model.attributes == {"stage": "model", "outcome": "ok"}
     assert tick.trace_id == signal["trace_id"]
     assert tick.attributes["symbol"] == "BTC-USD"
     assert (tick.start_ns, tick.duration_ns) == (Clock().time_ns(), 4_000_000)

@@ -30,6 +30,9 @@ class StartSettings(TypedDict, total=False):
     queue_size: int
     prometheus_port: int | None
     prometheus_host: str
+    prometheus_token: str | None
+    prometheus_tls_cert: str | os.PathLike[str] | None
+    prometheus_tls_key: str | os.PathLike[str] | None
     otlp_endpoint: str | None
     redact: list[str] | tuple[str, ...] | set[str] | frozenset[str] | str
     strict: bool

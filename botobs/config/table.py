@@ -133,6 +133,25 @@ class Settings:
         "a host name or an address, without scheme and port",
         "Where `/metrics` and `/health` listen.",
     )
+    prometheus_token: str | None = _row(
+        values.bearer,
+        None,
+        "visible ASCII characters without spaces, at most 1,000, or `None`",
+        "Whoever asks for `/metrics` or `/health` has to bring it (`Authorization: Bearer …`).",
+        secret=True,
+    )
+    prometheus_tls_cert: Path | None = _row(
+        values.file,
+        None,
+        "the path of a PEM file, or `None`",
+        "Certificate, with its chain, for HTTPS at `prometheus_port`; renewed on disk, it is taken up by itself.",
+    )
+    prometheus_tls_key: Path | None = _row(
+        values.file,
+        None,
+        "the path of a PEM file, or `None`",
+        "The certificate's private key, without a passphrase; `None`: it stands in the certificate's file.",
+    )
     otlp_endpoint: str | None = _row(
         values.url("http", "https", "grpc", "grpcs"),
         None,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "Parse", "Wrong", "amount", "choice", "clock", "currency", "directory", "flag", "host", "keys",
+    "Parse", "Wrong", "amount", "bearer", "choice", "clock", "currency", "directory", "file", "flag", "host", "keys",
     "line", "namespace", "number", "period", "provider", "seconds", "shown", "size", "triggers", "url",
     "whole", "zone",
 ]  # fmt: skip
@@ -253,6 +253,22 @@ def directory(value: object) -> Path | None:
         raise Wrong("a path has no zero byte")
     os.fsencode(text)
     return Path(text).expanduser()
+
+
+def file(value: object) -> Path:
+    """The path of a file; whether it is there is found out by whoever opens it."""
+    found = directory(value)
+    if found is None:
+        raise Wrong("it is not a path")
+    return found
+
+
+def bearer(value: object) -> str:
+    """A token as it can stand in an `Authorization` header."""
+    token = line(1000)(value)
+    if not token.isascii() or " " in token:
+        raise Wrong("it has a space or a character that is not ASCII")
+    return token
 
 
 def zone(value: object) -> str:

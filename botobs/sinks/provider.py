@@ -101,7 +101,7 @@ class ProviderSpans:
     def _replay(self, live: Live, tick: Tick, replayed: dict[int, Span]) -> None:
         offset = tick.offset
         more = live.more
-        attributes: dict[str, Any] = {"stage": live.stage.kind}
+        attributes: dict[str, Any] = {"stage": live.stage.kind, "outcome": "ok"}
         if live is tick.root:
             attributes |= span_attributes(tick)
             attributes["kept"] = ",".join(tick.why or ())

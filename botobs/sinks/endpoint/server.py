@@ -9,30 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
-import json
 import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import orjson
 
-from .wire import JSON, LONGEST_HEAD, Answer, RefusedError, linger, parse, refusal, send, takes_gzip
+from .door import Door, beyond_loopback
+from .pages import Pages
+from .wire import LONGEST_HEAD, Answer, RefusedError, linger, parse, refusal, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from botobs.faults import Faults
 
+    from .tls import Tls
     from .wire import Request
 
 __all__ = ["Endpoint"]
-
-_INDEX: Final = b"botobs\n\n/metrics  for Prometheus\n/health   JSON, 200 or 503\n"
-_WORTH_ZIPPING: Final = 1024
 
 
 @attrs.define(eq=False)
@@ -47,7 +45,7 @@ class _Connection:
     def hang_up(self) -> None:
         """End it from another thread, which wakes its own."""
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # beneath TLS: its own thread is in there
 
 
 class Endpoint:
@@ -59,10 +57,20 @@ class Endpoint:
         render_metrics: Gives the page and its content type for an `Accept` header.
         health: Gives what `/health` shows; a `status` other than `ok` answers 503.
         faults: Where to say what went wrong.
+        token: What a client has to bring (`Authorization: Bearer …`); `None`: nothing.
+        cert: PEM file with a certificate and its chain: HTTPS; `None`: HTTP.
+        key: PEM file with its private key; `None`: it stands in `cert`.
         most_connections: How many clients may be connected at once.
         request_s: How long a request may take to arrive.
         idle_s: How long a connection may wait for its next request.
         answer_s: How long a client may take to read its answer.
+        renewed_s: How often it is looked whether the certificate was renewed.
+
+    Attributes:
+        door: Who may ask, and how often somebody was turned away.
+
+    Raises:
+        ConfigError: The certificate or its key cannot be used.
     """
 
     def __init__(
@@ -73,17 +81,26 @@ class Endpoint:
         health: Callable[[], Mapping[str, Any]],
         faults: Faults,
         *,
+        token: str | None = None,
+        cert: Path | None = None,
+        key: Path | None = None,
         most_connections: int = 16,
         request_s: float = 5.0,
         idle_s: float = 90.0,
         answer_s: float = 10.0,
+        renewed_s: float = 1.0,
     ) -> None:
         self.host = host
         self.state = "down"
         self._wanted_port = port
-        self._render_metrics = render_metrics
-        self._health = health
         self._faults = faults
+        self.door = Door(token, faults)
+        self._pages = Pages(render_metrics, health, self.door)
+        self._tls: Tls | None = None
+        if cert is not None or key is not None:
+            from .tls import Tls  # noqa: PLC0415  # most bots serve their own machine, without it
+
+            self._tls = Tls(cert, key, faults, look_every_s=renewed_s)
         self._most = most_connections
         self._request_s = request_s
         self._idle_s = idle_s
@@ -111,12 +128,13 @@ class Endpoint:
     def url(self) -> str:
         """Its address, for people."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}"
 
     def retry(self) -> bool:
         """Try to listen, if it does not yet; whether it listens now."""
         if self._closed.is_set() or self.up:
             return self.up
+        reached_at = ""
         try:
             # names are looked up outside the lock: that may take long, and `close` has a deadline
             found = socket.getaddrinfo(
@@ -125,8 +143,16 @@ class Endpoint:
             with self._lock:
                 if not self._closed.is_set() and not self.up:
                     self._listen(*found[0])
+                    reached_at = str(found[0][4][0])
         except Exception as error:
             self._say_down(error)
+        if reached_at and self.door.open and beyond_loopback(reached_at):
+            self._faults.say(
+                "endpoint", "open",
+                f"other machines can read /metrics and /health at {self.url}, which show positions and PnL to anybody: "
+                "set prometheus_token (BOTOBS_PROMETHEUS_TOKEN), and prometheus_tls_cert for HTTPS, or leave "
+                "prometheus_host at 127.0.0.1",
+            )  # fmt: skip
         return self.up
 
     def _listen(self, family: int, kind: int, protocol: int, _: str, address: Any) -> None:
@@ -190,7 +216,8 @@ class Endpoint:
                 self._connections.add(connection)
         try:
             if not room:
-                send(client, Answer(503, b"too many connections\n"), keep=False)
+                if self._tls is None:  # a handshake would hold up everybody
+                    send(client, Answer(503, b"too many connections\n"), keep=False)
                 client.close()
                 return
             connection.thread = threading.Thread(
@@ -219,12 +246,27 @@ class Endpoint:
     def _serve(self, connection: _Connection) -> None:
         try:
             connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None and not self._shake_hands(connection, self._tls):
+                return
             while self._serve_one(connection) and not self._closed.is_set():
                 pass
         except OSError:
             pass  # the client went away, was too slow, or was hung up on
         finally:
             self._forget(connection)
+
+    def _shake_hands(self, connection: _Connection, tls: Tls) -> bool:
+        """Begin TLS, on the client's own thread; whether it came about."""
+
+        def wrapped(speaking: socket.socket) -> None:
+            connection.socket = speaking
+
+        try:
+            tls.shake_hands(connection.socket, self._request_s, wrapped)
+        except OSError:
+            self.door.turned_away("handshake")
+            return False
+        return True
 
     def _serve_one(self, connection: _Connection) -> bool:
         """Read one request and answer it; whether another may follow."""
@@ -243,7 +285,7 @@ class Endpoint:
         keep = request.clean and not self._closed.is_set()
         bare = request.method == "HEAD"
         try:
-            answer = self._answer(request)
+            answer = self._pages.answer(request)
         except Exception as error:
             try:  # first counted, then told; the client hears of it in strict mode too
                 self._faults.error(f"endpoint{request.path.replace('/', '.')}", error)
@@ -277,32 +319,6 @@ class Endpoint:
             client.settimeout(left)
         head, connection.rest = head.split(b"\r\n\r\n", 1)
         return parse(head.decode("latin-1"))
-
-    # the answers
-
-    def _answer(self, request: Request) -> Answer:
-        if request.path not in {"/", "/metrics", "/health"}:
-            return Answer(404, b"not found; there are /metrics and /health\n")
-        if request.method not in {"GET", "HEAD"}:
-            return Answer(405, b"only GET and HEAD\n")
-        if request.path == "/":
-            return Answer(200, _INDEX)
-        if request.path == "/health":
-            return self._tell_health()
-        page, content_type = self._render_metrics(request.headers.get("accept", ""))
-        if len(page) >= _WORTH_ZIPPING and takes_gzip(request.headers.get("accept-encoding", "")):
-            # level 1: the tenth of the time for a few bytes more; zlib lets the bot run meanwhile
-            return Answer(200, gzip.compress(page, compresslevel=1, mtime=0), content_type, zipped=True)
-        return Answer(200, page, content_type)
-
-    def _tell_health(self) -> Answer:
-        health = dict(self._health())
-        try:
-            body = orjson.dumps(health, default=str, option=orjson.OPT_NON_STR_KEYS)
-        except TypeError:  # a huge number, or text that is no UTF-8: json writes what orjson refuses
-            body = json.dumps(health, default=str).encode()
-        body += b"\n"
-        return Answer(200 if health.get("status") == "ok" else 503, body, JSON)
 
     # the end
 
@@ -345,6 +361,8 @@ class Endpoint:
         clients = [connection.socket for connection in self._connections.copy()]
         self._connections = set()
         self._lock = threading.Lock()  # a thread that is not here may hold the old one
+        if self._tls is not None:
+            self._tls.abandon()
         for owned in (listener, *(wakers or ()), *clients):
             if owned is not None:
                 with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ LONGEST_HEAD: Final = 16 * 1024
 _REASONS: Final = {
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
     431: "Request Header Fields Too Large",
@@ -51,12 +53,13 @@ class Request:
 
 @attrs.frozen
 class Answer:
-    """What a client gets."""
+    """What a client gets; `challenge` tells what it has to bring (`WWW-Authenticate`)."""
 
     status: int
     body: bytes
     content_type: str = TEXT
     zipped: bool = False
+    challenge: str | None = None
 
 
 class RefusedError(Exception):
@@ -121,6 +124,8 @@ def send(client: socket.socket, answer: Answer, *, keep: bool, bare: bool = Fals
     ]
     if answer.status == 405:
         lines.append("Allow: GET, HEAD")
+    if answer.challenge is not None:
+        lines.append(f"WWW-Authenticate: {answer.challenge}")
     if answer.zipped:
         lines.append("Content-Encoding: gzip")
     head = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
@@ -132,10 +137,13 @@ def linger(client: socket.socket) -> None:
 
     Closing on unread bytes would reset the connection, and take the answer away before it is read.
     """
-    client.shutdown(socket.SHUT_WR)
     client.settimeout(0.5)
+    if hasattr(client, "unwrap"):  # TLS says goodbye first, so that the client knows that nothing is missing
+        with contextlib.suppress(OSError, ValueError):
+            client.unwrap()
+    socket.socket.shutdown(client, socket.SHUT_WR)  # beneath TLS, whatever became of it
     for _ in range(16):
-        if not client.recv(LONGEST_HEAD):
+        if not socket.socket.recv(client, LONGEST_HEAD):
             return
 
 
