@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test soak lint bench docs format clean help
+.PHONY: demo test soak lint bench docs dashboards format clean help
 
 help:
 	@echo "make demo    run a bot on a simulated exchange and look at what botobs makes of it"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench   measure botobs against its peers (about 9 minutes)"
 	@echo "make soak    the long campaigns that 'make test' runs a sample of"
 	@echo "make docs    build the documentation into docs/_build"
+	@echo "make dashboards  write the dashboards' JSON and examples/stack anew"
 
 demo: $(VENV)/.run
 	@echo "== demo: a bot on a simulated exchange, 20 seconds; records go to ./data"
@@ -43,6 +44,10 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@echo "== docs: docs/_build/index.html"
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
+dashboards: $(VENV)/.dev
+	@$(BIN)/python -m botobs.dashboards.source
+	@$(BIN)/botobs dashboards export --force examples/stack
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -67,7 +67,8 @@ def test_alone_it_prints_help(capsys):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in COMMANDS if name not in ("demo", "compare", "import-json", "import-csv", "alerts")]
+    "name",
+    [name for name in COMMANDS if name not in ("demo", "compare", "import-json", "import-csv", "alerts", "dashboards")],
 )
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])
 def test_a_place_without_data_is_told_in_one_line_and_left_alone(name, what, capsys, tmp_path):

@@ -10,12 +10,14 @@ import botobs
 from botobs.cli import (
     alerts,
     compare,
+    dashboards,
     demo,
     dump,
     export,
     import_csv,
     import_json,
     kill,
+    metricpack,
     performance,
     replay,
     reset,
@@ -55,6 +57,9 @@ COMMANDS: Final[Mapping[str, Any]] = {
     "kill": kill,
     "alerts": alerts,
     "replay": replay,
+    "metricpack": metricpack,
+    "dashboards": dashboards,
+    "metricpack": metricpack,
 }
 
 

@@ -152,12 +152,14 @@ class Bot:
         async for bar in self._exchange.subscribe(symbol):
             self._bars[symbol].append(bar)
             _report_bar(bar)
+            botobs.heartbeat(f"bars:{symbol}")
             await self.on_bar(bar)
 
     async def take_funding(self) -> None:
         """Report funding as it comes."""
         async for payment in self._exchange.funding():
             _report(payment)
+            botobs.funding_rate(payment.symbol, payment.rate)
 
     async def on_bar(self, bar: Bar) -> None:
         """One turn: look, predict, decide, check, trade."""
