@@ -7,7 +7,6 @@ import functools
 import math
 import os
 import secrets
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +32,8 @@ from botobs.events import (
     UncleanEnd,
 )
 from botobs.faults import Faults
+from botobs.health_page import HealthPage
+from botobs.measuring import Measuring
 from botobs.money.migrating import migrate
 from botobs.money.nouns import LedgerNoun, MoneyNouns
 from botobs.money.room import Money
@@ -45,12 +46,11 @@ from botobs.report import Report
 from botobs.safeguards import SafetyVerbs
 from botobs.safety.room import Safety
 from botobs.sinks.endpoint import Endpoint
-from botobs.sinks.metrics import MetricsSink, SelfReadings
 from botobs.sinks.otlp_out import OtlpOut
 from botobs.sinks.provider import ProviderSpans
 from botobs.sinks.records import RecordSink
 from botobs.sinks.spans import SpanEncoder
-from botobs.stages.cells import BOUNDS_NS, CellTable
+from botobs.stages.cells import CellTable
 from botobs.stages.engine import ENGINES, Engine
 from botobs.stages.ids import Ids
 from botobs.stages.verbs import StageVerbs, current_tick
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from botobs.datadir import PreviousRun
+    from botobs.sinks.redis.publisher import RedisPublisher
     from botobs.stages.site import Stage
 
 __all__ = ["Observer"]
@@ -112,13 +113,18 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             # no drainer runs in a backtest, and nothing may be lost there
             relief=(lambda: self._metrics.drain(10**9)) if backtest else None,
         )
+        self._redis = self._open_redis(undo)
+        put: Callable[[str, bytes], None] = self._store.put
+        write_now: Callable[[str, bytes], bool] = self._store.write_now
+        if self._redis is not None:
+            put, write_now = self._redis.beside(put), self._redis.beside(write_now)
         live_clock = isinstance(self._clock, SystemClock)
         head = self._redactor.line({"schema": "v1", "bot": settings.bot, "run_id": self.run_id})[1:-1]
         self._own = Engine(
             now=time.perf_counter_ns if live_clock else self._clock.perf_ns,
             wall=self._clock.time_ns,
             cells=self._cells,
-            put=self._store.put,
+            put=put,
             line=self._redactor.line,
             head=head,
             faults=self.faults,
@@ -132,6 +138,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         self._ending = threading.Lock()
         self._ender = 0  # the thread that ends it
         self._over: Report | None = None
+        self._health_page: HealthPage | None = None  # until all that it tells of is built
         self.resource = _resource(settings, self.run_id)
         encode = self._send_out(parts, undo)
         self._measure(parts, undo)
@@ -139,11 +146,20 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             self._own, self._store, self.bus, self._metrics, otlp=self._otlp, encode=encode, faults=self.faults,
             sync=settings.durability == "fsync",
         )  # fmt: skip
-        self._records = RecordSink(self._own, self._store.put, self._store.write_now)
+        self._records = RecordSink(self._own, put, write_now)
         self.bus.subscribe(Event, self._records, immediate=True, _trusted=True)
         self._money = self._bank(parts, undo)
         self.ledger = LedgerNoun(self._money, self.fill)
         self._safety = self._guard(undo)
+        if self._redis is not None:
+            self._delivery.attach(self._redis)  # last: a server that is away may take all the time there is
+        self._metrics.about_money(self._money, self._performance)
+        self._metrics.about_safety(self._safety)
+        self._metrics.about_botobs(
+            waiting=lambda: self._delivery.waiting,
+            overhead=lambda: self._overhead.ratio,
+            endpoint=lambda: self.endpoint,
+        )
         chores = (
             self.bus.housekeep,
             self._overhead_now,
@@ -152,9 +168,12 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             self._safety.chore,
             self._performance.chore,
         )
+        self._health_page = HealthPage(
+            settings, self.run_id, faults=self.faults, delivery=self._delivery, bus=self.bus, safety=self._safety,
+            otlp=self._otlp, endpoint=self.endpoint, over=lambda: self._over is not None,
+        )  # fmt: skip
         self._drainer = Drainer(self._delivery.jobs, chores, self.faults)
         self._beats = 0
-        self._started = time.monotonic()
         self._began_ns = self._own.now()  # in a backtest the clock's own time
 
     @classmethod
@@ -186,6 +205,20 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         undo.callback(claimed.release, clean=claimed.previous is None or claimed.previous.clean)
         return claimed
 
+    def _open_redis(self, undo: contextlib.ExitStack) -> RedisPublisher | None:
+        """What publishes to Redis; `None`: nobody wants that."""
+        if self.settings.redis_url is None:
+            return None
+        from botobs.sinks.redis.opening import open_publisher  # noqa: PLC0415 - an extra, and few have it
+
+        def order(key: str) -> Any:  # the orders' room is built later
+            return self._money.orders.get(key)
+
+        publisher = open_publisher(self.settings, self.faults, self.data_dir, order)
+        if publisher is not None:
+            undo.callback(_undone, publisher.close)
+        return publisher
+
     def _bank(self, parts: Parts, undo: contextlib.ExitStack) -> Money:
         """Everything about money."""
         data_dir = self.data_dir
@@ -200,7 +233,6 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             redact=lambda said: orjson.loads(self._redactor.line(said)),
             history=None if data_dir is None else StreamReader(data_dir),
             run_id=self.run_id,
-            gauge=self._metrics.instruments.set,
         )
         undo.callback(_undone, money.close)
         self._delivery.attach(money)
@@ -291,31 +323,18 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
     def _measure(self, parts: Parts, undo: contextlib.ExitStack) -> None:
         """Metrics and where they can be read."""
         settings = self.settings
-        readings = SelfReadings(
-            # series that exist from the start, so that the first drop or error is an increase
-            dropped=lambda: {"signals": 0, "spans": 0, **self.faults.drops},
-            queue_depth=lambda: self._delivery.waiting,
-            errors=lambda: {"stage": 0, "signal": 0, "event": 0, **self.faults.errors},
-            overhead=lambda: self._overhead.ratio,
-            kept=lambda: dict(self._own.kept_by),
-            folded=lambda: self._cells.overflow,
-            prometheus_up=lambda: None if self.endpoint is None else float(self.endpoint.up),
-        )
         self.endpoint: Endpoint | None = None
         serve = settings.prometheus_port is not None and settings.mode == "live"
-        push = self._otlp.reader if self._otlp is not None and self._otlp.wants_metrics else None
-        self._metrics = MetricsSink(
-            self._cells,
-            BOUNDS_NS,
-            readings,
-            self.faults,
-            self._clock,
+        self._metrics = Measuring(
+            settings,
+            self._own,
+            faults=self.faults,
+            clock=self._clock,
             resource=self.resource,
-            namespace=settings.namespace,
+            otlp=self._otlp,
             version=botobs.__version__,
-            prometheus=serve or parts.scrape,
-            push=push,
-            meter_provider=settings.meter_provider,
+            page=serve or parts.scrape,
+            bus=self.bus,
         )
         undo.callback(self._metrics.close, 0.0)
         if serve:
@@ -326,6 +345,9 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
                 self._metrics.render,
                 self.health_page,
                 self.faults,
+                token=settings.prometheus_token,
+                cert=settings.prometheus_tls_cert,
+                key=settings.prometheus_tls_key,
             )
             undo.callback(_undone, self.endpoint.close)
 
@@ -339,6 +361,8 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         lifecycle.enter(self._own, self)
         now = self._clock.time_ns()
         self._money.begin()
+        if self._redis is not None:
+            self._redis.start()
         if settings.migrate_csv is not None:
             migrate(self._money, settings.migrate_csv, publish=self.bus.publish, relieve=self.flush, faults=self.faults)
         self._own.on_price = self._money.prices.tick
@@ -376,13 +400,6 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             )  # fmt: skip
         for warning in settings.warnings:
             self.faults.say("config", warning, warning)
-        idle = settings.given_without_effect()
-        if idle:
-            self.faults.say(
-                "config",
-                "no effect",
-                f"nothing acts on these settings in version {botobs.__version__}: {', '.join(idle)}",
-            )
 
     # -- verbs -------------------------------------------------------------------------------------------------------
 
@@ -430,28 +447,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
 
     def health_page(self) -> dict[str, Any]:
         """What `/health` says."""
-        over = self._over is not None
-        sender = None if self._otlp is None else self._otlp.sender
-        hung = self.bus.hung
-        trouble = [] if sender is None or sender.trouble is None else [sender.trouble]
-        watch = self._safety.page()
-        status = watch.pop("status")
-        return {
-            "status": "ended" if over else status,
-            "bot": self.settings.bot,
-            "bot_version": self.settings.bot_version,
-            "run_id": self.run_id,
-            "mode": self.settings.mode,
-            "uptime_s": round(time.monotonic() - self._started, 3),
-            **watch,
-            "queue_depth": self._delivery.waiting,
-            "dropped": dict(self.faults.drops),
-            "internal_errors": dict(self.faults.errors),
-            "last_error": self.faults.last_error,
-            "hung_subscribers": list(hung),
-            "otlp": {"endpoint": "on" if sender is not None else "off", "trouble": trouble},
-            "versions": {"botobs": botobs.__version__, "python": sys.version.split()[0]},
-        }
+        return {"status": "starting"} if self._health_page is None else self._health_page()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

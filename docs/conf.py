@@ -15,10 +15,11 @@ from botobs.sinks.metrics import CATALOGUE  # noqa: E402  # as above
 
 def metrics_markdown() -> str:
     """The table of metrics, from the catalogue."""
-    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    lines = ["| metric | type | unit | labels | meaning | from |", "|---|---|---|---|---|---|"]
     for row in CATALOGUE:
         labels = ", ".join(f"`{label}`" for label in row.labels) or "none"
-        lines.append(f"| `{row.name}` | {row.kind} | {labels} | {row.description} |")
+        unit = f"`{row.unit}`" if row.unit != "1" else "1"
+        lines.append(f"| `{row.name}` | {row.kind} | {unit} | {labels} | {row.description} | {row.origin} |")
     return "\n".join(lines) + "\n"
 
 

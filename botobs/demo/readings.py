@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from botobs.demo.standing import Standing
-from botobs.stages.tick import LATENCY_KEYS, TOTAL
+from botobs.stages.latency import LATENCY_KEYS, TOTAL
 from botobs.streams.reader import StreamReader
 
 if TYPE_CHECKING:

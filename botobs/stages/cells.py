@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BOUNDS_NS", "OTHER", "Cell", "CellTable", "SymbolCells"]
+__all__ = ["BOUNDS_NS", "LEAST_NS", "OTHER", "Cell", "CellTable", "SymbolCells"]
 
 #: Upper bounds of the buckets in nanoseconds: 10 µs to 10 s, as 1, 2.5, 5 in each decade.
 BOUNDS_NS: Final[tuple[int, ...]] = (
     *(step * 10**power for power in range(3, 9) for step in (10, 25, 50)),
     10**10,
 )
+
+#: The first of them: most stages are done before anything has to be searched.
+LEAST_NS: Final = BOUNDS_NS[0]
 
 #: The label under which everything beyond the cap is counted.
 OTHER: Final = "other"
@@ -35,7 +38,7 @@ class Cell:
     """One histogram of durations, and the running 99th percentile behind the choice of traces."""
 
     __slots__ = (
-        "counts", "label", "left", "lost", "mark", "pending", "relief", "slow_ns", "symbol", "total_ns", "warm",
+        "counts", "label", "left", "lost", "mark", "peak", "pending", "relief", "slow_ns", "symbol", "total_ns", "warm",
     )  # fmt: skip
 
     def __init__(
@@ -45,7 +48,8 @@ class Cell:
         self.symbol = symbol
         self.counts = [0] * (len(BOUNDS_NS) + 1)
         self.total_ns = 0
-        self.slow_ns = 0.0  # the running p99
+        self.slow_ns = 0.0  # the running p99; 0 until enough is known
+        self.peak = 0.0  # the longest while too little is known
         self.warm = 0
         self.left = 0  # until the next sample
         self.mark = 0  # what `left` was when the percentile was last moved
@@ -79,7 +83,9 @@ class Cell:
         sample = "sample" if left <= 0 else None
         if self.warm < _WARM_UP:
             self.warm += 1
-            self.slow_ns = max(self.slow_ns, float(took_ns))
+            self.peak = max(self.peak, float(took_ns))
+            if self.warm == _WARM_UP:
+                self.slow_ns = max(self.slow_ns, self.peak)
             return sample
         slow = self.slow_ns * (FALL if usual == 1 else FALL**usual)
         if took_ns > slow:
@@ -120,17 +126,17 @@ class CellTable:
         self.raw = raw
         self.relief = relief
         self.overflow = 0
-        self._symbols: dict[str, SymbolCells] = {}
+        self.symbols: dict[str, SymbolCells] = {}
         self._labels: set[str] = set()
 
     def of(self, symbol: str, json_symbol: bytes) -> SymbolCells:
         """The cells of a symbol; beyond the cap a fresh view whose cells are those of `other`."""
-        cells = self._symbols.get(symbol)
+        cells = self.symbols.get(symbol)
         if cells is None:
             cells = SymbolCells(self, symbol, json_symbol)
-            if len(self._symbols) < self.cap or symbol == OTHER:
+            if len(self.symbols) < self.cap or symbol == OTHER:
                 # setdefault: two threads that meet a symbol at once must count into the same cells
-                cells = self._symbols.setdefault(symbol, cells)
+                cells = self.symbols.setdefault(symbol, cells)
             else:
                 self.overflow += 1
         return cells
@@ -142,15 +148,11 @@ class CellTable:
                 self.overflow += 1
                 return cells[OTHER]
             self._labels.add(label)
-        if self._symbols.get(cells.symbol) is not cells:
+        if self.symbols.get(cells.symbol) is not cells:
             # the symbol is beyond the cap: its view shares the cells of `other`
             return cells.setdefault(label, self.of(OTHER, b'"other"')[label])
         return cells.setdefault(label, Cell(label, cells.symbol, raw=self.raw, relief=self.relief))
 
-    def knows(self, symbol: str) -> SymbolCells | None:
-        """The cells of a symbol that was seen before."""
-        return self._symbols.get(symbol)
-
     def all(self) -> list[Cell]:
         """Every cell there is."""
-        return [cell for cells in list(self._symbols.values()) for cell in set(cells.copy().values())]
+        return [cell for cells in list(self.symbols.values()) for cell in set(cells.copy().values())]

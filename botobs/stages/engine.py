@@ -58,8 +58,9 @@ class Engine:
     """
 
     __slots__ = (
-        "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "guard", "head", "ids", "keep", "kept",
-        "kept_by", "line", "now", "on_decided", "on_failure", "on_price", "put", "stamp_cache", "wall",
+        "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "guard", "head", "ids", "keep", "keeps",
+        "kept", "kept_by", "line", "now", "on_confidence", "on_decided", "on_failure", "on_kept", "on_price",
+        "on_strength", "put", "second", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,7 @@ class Engine:
         self.head = head
         self.faults = faults
         self.keep = keep
+        self.keeps = keep != "none"
         self.ids = ids or Ids()
         self.base_every = 1 if keep == "all" else 1_000  # one trace in so many is kept whatever it was
         self.kept: deque[Tick | Live] = deque()
@@ -98,23 +100,33 @@ class Engine:
         self.guard: Callable[[Stage], None] | None = None
         self.on_failure: Callable[[BaseException], None] | None = None  # a stage ended with an error of the bot's
         self.on_decided: Callable[[], None] | None = None  # a turn has ended
-        self.stamp_cache: tuple[int, bytes] = (-1, b"")
+        # a signal's strength (symbol, source, strength) and confidence (symbol, confidence), for their metrics
+        self.on_strength: Callable[[Any, Any, Any], None] | None = None
+        self.on_confidence: Callable[[Any, Any], None] | None = None
+        self.on_kept: Callable[[Tick, str], None] | None = None  # a trace is kept: its durations may be exemplars
+        # when a second began, and its text; one load gives a pair that belongs together
+        self.second: tuple[int, bytes] = (-_SECOND, b"")
         self.ambient = ambient(self, cells.of(ACCOUNT, b'"all"'))
 
     def keep_tick(self, tick: Tick, reason: str) -> None:
         """Hand a finished tick that is worth keeping to whoever encodes it."""
+        export = self.export
         if reason in _ORDINARY and self.crowded():
             tick.kept = False
             tick.forget()
             return
-        if self.export is None and len(self.kept) >= _MOST_KEPT:
+        if export is None and len(self.kept) >= _MOST_KEPT:
             tick.kept = False
             tick.forget()
             self.faults.dropped("traces")
             return
-        self.kept_by[reason] = self.kept_by.get(reason, 0) + 1
-        if self.export is not None:
-            self.export(tick)
+        kept_by = self.kept_by
+        kept_by[reason] = kept_by[reason] + 1 if reason in kept_by else 1
+        on_kept = self.on_kept
+        if on_kept is not None:
+            on_kept(tick, reason)
+        if export is not None:
+            export(tick)
         else:
             self.kept.append(tick)
 
@@ -129,12 +141,16 @@ class Engine:
 
     def stamp(self, ns: int) -> bytes:
         """`ns` as a record's `ts`; the second is formatted once."""
-        second, rest = divmod(ns, _SECOND)
-        known, prefix = self.stamp_cache  # one load: threads see a pair that belongs together
-        if second != known:
-            prefix = rfc3339(second * _SECOND)[:19].encode() + b"."
-            self.stamp_cache = (second, prefix)
-        return b"%b%06dZ" % (prefix, rest // 1000)
+        begun, text = self.second
+        if not 0 <= ns - begun < _SECOND:
+            begun, text = self.begin_second(ns)
+        return b"%b%06dZ" % (text, (ns - begun) // 1000)
+
+    def begin_second(self, ns: int) -> tuple[int, bytes]:
+        """The second that `ns` lies in: when it began, and its text up to the point."""
+        begun = ns - ns % _SECOND
+        self.second = pair = (begun, rfc3339(begun)[:19].encode() + b".")
+        return pair
 
 
 class Engines(list[Engine]):

@@ -11,10 +11,12 @@ from bisect import bisect_left
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .cells import BOUNDS_NS
+from .cells import BOUNDS_NS, LEAST_NS
 from .engine import ENGINES
+from .latency import LATENCY_KEYS, TOTAL
 from .live import Live, foreign_span, get_context, live_in, plain, set_context
-from .tick import INERT, LATENCY_KEYS, MOST_SPANS, TOTAL, Tick, blank
+from .roots import root_of
+from .tick import INERT, MOST_SPANS, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from .cells import Cell
     from .engine import Engine
 
-__all__ = ["GuardedStage", "Site", "Stage", "TickSite"]
+__all__ = ["GuardedStage", "Site", "Stage", "pairs"]
 
 _MOST_ATTRS: Final = 128
 
@@ -34,11 +36,10 @@ class Site:
 
     __slots__ = ("attrs", "engine", "label", "template")
 
-    def __init__(self, label: str, attrs: Mapping[str, Any] | None, engine: Engine | None) -> None:
-        self.label = label
-        self.attrs = _pairs(attrs) if attrs is not None else ()
-        self.engine = engine
-        self.template: Any = None  # the encoded constants of its spans, kept here by the encoder
+    label: str
+    attrs: tuple[tuple[str, Any], ...]
+    engine: Engine | None
+    template: Any  # the encoded constants of its spans, kept here by the encoder
 
     def __call__(self, fn: F, /) -> F:
         """Decorate a function, coroutine function, generator or async generator."""
@@ -95,7 +96,8 @@ class Site:
             self._leave_tangled(live, error)
             return
         tick = live.tick
-        now = live.t1 = tick.now()
+        clock = tick.now
+        now = live.t1 = clock()
         set_context(live.parent)
         try:
             if error is not None:
@@ -103,7 +105,7 @@ class Site:
                 tick.failed(live, error)
             cell = tick.cells[self.label]
             took = now - live.t0
-            cell.counts[bisect_left(BOUNDS_NS, took)] += 1
+            cell.counts[bisect_left(BOUNDS_NS, took) if took > LEAST_NS else 0] += 1
             cell.total_ns += took
             if tick.special:
                 left = cell.left - 1
@@ -156,7 +158,10 @@ class Stage(Site):
         reduces: bool = False,
         engine: Engine | None = None,
     ) -> None:
-        super().__init__(name or kind, attrs, engine)
+        self.label = name or kind
+        self.attrs = pairs(attrs) if attrs is not None else ()
+        self.engine = engine
+        self.template = None
         self.kind = kind
         key = LATENCY_KEYS.get(kind) or f"{name}_ms"
         self.latency_key = key if key != TOTAL else f"stage_{key}"
@@ -180,7 +185,8 @@ class Stage(Site):
             live.t1 = 0
             live.more = None
             set_context(live)
-            live.t0 = tick.now()
+            now = tick.now  # taken out first: to call what stands in a slot as if it were a method takes longer
+            live.t0 = now()
             return live
         tick = parent.tick
         live = Live()
@@ -195,7 +201,8 @@ class Stage(Site):
             spans = tick.spans
         spans.append(live)
         set_context(live)
-        live.t0 = tick.now()
+        now = tick.now
+        live.t0 = now()
         return live
 
     def _enter(self, parent: Any) -> Live:
@@ -222,7 +229,7 @@ class Stage(Site):
                 engine = ENGINES.newest
                 if engine is None or bound is not None:
                     return INERT.root
-            live = _root(self, engine, parent, above, engine.ambient.cells)
+            live = root_of(self, engine, parent, above, engine.ambient.cells)
             live.tick.special = True  # it ends with this stage
         else:
             tick = above.tick
@@ -278,160 +285,8 @@ class GuardedStage(Stage):
             engine.guard(self)
 
 
-class TickSite(Site):
-    """One turn of the bot's loop: context manager (gives the `Tick`) and decorator."""
-
-    __slots__ = ("ask", "bar_id", "bid", "price", "symbol", "venue")
-
-    kind: Final = "tick"
-    latency_key: Final = "tick_ms"
-
-    def __init__(  # noqa: PLR0917  # made once a turn: names would cost
-        self,
-        symbol: str | None,
-        bar_id: Any,
-        price: Any,
-        bid: Any,
-        ask: Any,
-        venue: Any,
-        attrs: Mapping[str, Any] | None,
-        engine: Engine | None,
-    ) -> None:
-        self.label = "tick"
-        self.attrs = _pairs(attrs) if attrs is not None else ()
-        self.engine = engine
-        self.template = None
-        self.symbol = symbol
-        self.bar_id = bar_id
-        self.price = price
-        self.bid = bid
-        self.ask = ask
-        self.venue = venue
-
-    def __enter__(self) -> Tick:
-        parent = get_context()
-        try:
-            live = self.open(parent)
-        except Exception as error:
-            for engine in ENGINES[-1:]:
-                engine.faults.error("tick", error)
-            return INERT
-        tick = live.tick
-        if tick.engine is not None:
-            set_context(live)
-            live.t0 = tick.now()
-        return tick
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        live = get_context()
-        if live.__class__ is not Live or live.stage is not self:
-            self._leave_tangled(live, error)
-            return
-        set_context(live.parent)
-        try:
-            tick = live.tick
-            now = live.t1 = tick.now()
-            if error is not None:
-                tick.failed(live, error)
-            cell = tick.cells["tick"]
-            took = now - live.t0
-            cell.counts[bisect_left(BOUNDS_NS, took)] += 1
-            cell.total_ns += took
-            if cell.pending is not None:
-                cell.hand_on(took)
-            tick.close(cell, took)
-            if tick.engine is not None and tick.engine.on_decided is not None:
-                tick.engine.on_decided()
-        except Exception as unexpected:
-            if live.tick.engine is not None:
-                live.tick.engine.faults.error("tick", unexpected)
-
-    def shut(self, live: Live, error: BaseException | None) -> None:
-        """End a turn whose context was left already."""
-        ended = live.t1
-        super().shut(live, error)
-        engine = live.tick.engine
-        if not ended and engine is not None and engine.on_decided is not None:
-            engine.on_decided()
-
-    def open(self, parent: Any) -> Live:
-        """Start a turn; inside another one it belongs to that one's trace."""
-        above = parent if parent.__class__ is Live else live_in(parent)
-        engine = self.engine
-        if engine is None:
-            engine = ENGINES.newest
-            if engine is None:
-                return INERT.root
-            if above is not None and above.tick.engine in ENGINES:
-                engine = above.tick.engine
-        elif engine not in ENGINES:  # shut down, or in a forked child
-            return INERT.root
-        assert engine is not None
-        symbol = self.symbol
-        if symbol is None:
-            cells = engine.ambient.cells
-        else:
-            if type(symbol) is not str:
-                symbol = str(plain(symbol))
-            known = engine.cells.knows(symbol)
-            cells = known if known is not None else engine.cells.of(symbol, engine.line({"s": symbol})[5:-1])
-        live = _root(self, engine, parent, above, cells)
-        tick = live.tick
-        tick.symbol = symbol
-        tick.bar_id = self.bar_id
-        if engine.on_price is not None and (self.price is not None or self.bid is not None):
-            engine.on_price(symbol, self.price, self.bid, self.ask, self.venue)
-        return live
-
-    def again(self, symbol: Any, bar_id: Any) -> TickSite:
-        """The same for another turn."""
-        again = TickSite(symbol, bar_id, self.price, self.bid, self.ask, self.venue, None, self.engine)
-        again.attrs = self.attrs
-        return again
-
-    def said(self) -> tuple[tuple[str, Any], ...]:
-        """What the bot said of this turn, for the span."""
-        quote = (("price", self.price), ("bid", self.bid), ("ask", self.ask), ("venue", self.venue))
-        return (*[pair for pair in quote if pair[1] is not None], *self.attrs)
-
-
-def _root(site: Site, engine: Engine, parent: Any, above: Live | None, cells: Any) -> Live:
-    """A tick with its root stage. `above`: the stage of ours that it runs in or was started from, if any."""
-    tick = blank(engine, cells)
-    live = Live()
-    live.stage = site
-    live.parent = parent
-    live.tick = tick
-    live.t1 = 0
-    live.more = None
-    tick.root = live
-    tick.spans = [live]
-    if above is not None:
-        _inherit(tick, live, above)
-    elif parent:  # an empty context, the usual case, has no span to be a child of
-        upstream = foreign_span(parent)
-        if upstream is not None:
-            tick.upstream = upstream
-            tick.trace_id = upstream.trace_id
-            if upstream.trace_flags.sampled:
-                tick.keep("upstream")
-    live.t0 = begun = engine.now()
-    tick.offset = engine.wall() - begun
-    return live
-
-
-def _inherit(tick: Tick, live: Live, above: Live) -> None:
-    """A tick inside a running one is its child; one started from a finished one is linked to it."""
-    if above.tick.done:
-        if above.tick.kept:
-            live.extra().links.append((above.get_span_context(), {}))
-        return
-    tick.upstream = above.get_span_context()  # keeps the outer trace too
-    tick.trace_id = tick.upstream.trace_id
-    tick.keep("nested")
-
-
-def _pairs(attrs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def pairs(attrs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Attributes as a site keeps them."""
     try:
         return tuple((str(plain(key)), value) for key, value in islice(attrs.items(), _MOST_ATTRS))
     except Exception:  # not a mapping: show it all the same

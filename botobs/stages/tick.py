@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from opentelemetry.trace import SpanContext, format_trace_id
+from orjson import dumps
 
 from botobs.errors import TradingHalted
 
+from .latency import by_kind, told
 from .live import Live, describe, plain
 
 if TYPE_CHECKING:
@@ -17,25 +18,14 @@ if TYPE_CHECKING:
     from .cells import Cell, SymbolCells
     from .engine import Engine
 
-__all__ = ["INERT", "LATENCY_KEYS", "MOST_SPANS", "TOTAL", "Tick", "ambient", "blank", "promote"]
-
-#: What each kind of stage is called in a signal's `latency`. A stage of the bot's own is called `<name>_ms`.
-LATENCY_KEYS: Final = {
-    "feature": "feature_calc_ms",
-    "model": "model_inference_ms",
-    "decision": "decision_logic_ms",
-    "risk": "risk_check_ms",
-    "execution": "execution_ms",
-}
-TOTAL: Final = "total_latency_ms"
+__all__ = ["INERT", "MOST_SPANS", "Tick", "ambient", "blank", "promote"]
 
 #: A record's own names: a field of the bot's that is called the same goes under `fields`.
 ENVELOPE: Final = frozenset({"ts", "schema", "bot", "run_id", "symbol", "bar_id", "trace_id", "latency", "fields"})
 
 MOST_SPANS = 512
-# Durations in records are multiples of 1/1024 ms: such numbers add up exactly, in binary and in decimal alike.
-_GRAIN = 1024
-_NO_LATENCY: Final = dict.fromkeys(LATENCY_KEYS.values(), 0)
+# The running percentile is moved once in so many turns, unless one was slow; a bit mask.
+_MOST_USUAL: Final = 63
 
 
 class Tick:
@@ -53,9 +43,9 @@ class Tick:
     bar_id: Any
     root: Live
     spans: list[Live]
-    signals: list[tuple[bytes, bytes]] | None
+    signals: list[bytes] | None  # lines that lack their latency and the last brace
     folded: dict[str, int] | None
-    why: dict[str, None] | None  # the reasons to keep the trace, in order
+    why: dict[str, Any] | None  # the reasons to keep the trace, in order; with `order`, the ids of orders
     special: bool  # a stage that ends has more to do than to count itself
     quick: bool  # shared, and an ending stage has nothing to do but what `worth_keeping` does
     shared: bool  # stands for all stages outside a tick until one of them needs a tick of its own
@@ -113,8 +103,14 @@ class Tick:
                 body["pred_bps"] = pred_bps
             if strength is not None:
                 body["strength"] = strength
+                on_strength = engine.on_strength
+                if on_strength is not None:
+                    on_strength(self.symbol, source, strength)
             if confidence is not None:
                 body["confidence"] = confidence
+                on_confidence = engine.on_confidence
+                if on_confidence is not None:
+                    on_confidence(self.symbol, confidence)
             if cohort is not None:
                 body["cohort"] = cohort
             if features is not None:
@@ -125,15 +121,14 @@ class Tick:
                 body["decision"] = decision
             if more:
                 body.update(more if ENVELOPE.isdisjoint(more) else _beside_envelope(more))
-            line = engine.line(body)
-            start = self._envelope(engine)
-            joined = start + b"," + line[1:-1] if body else start
+            encode = engine.line
+            line = self._begun(engine, b"," + encode(body)[1:-1] if body else b"")
             if self.done:  # said after the end: nothing more to wait for
-                engine.put("signals", joined + b"}")
+                engine.put("signals", line + b"}")
             elif self.signals is None:
-                self.signals = [(joined, b"}")]
+                self.signals = [line]
             else:
-                self.signals.append((joined, b"}"))
+                self.signals.append(line)
         except Exception as error:
             engine.faults.error("signal", error)
 
@@ -148,7 +143,7 @@ class Tick:
         if self.why is None:
             self.why = {}
         if len(self.why) < 8:
-            self.why[reason if type(reason) is str else str(plain(reason))[:40]] = None
+            self.why.setdefault(reason if type(reason) is str else str(plain(reason))[:40])
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Put an attribute on the tick's span."""
@@ -183,14 +178,17 @@ class Tick:
     def make_room(self) -> None:
         """Leave finished stages out of a trace that has too many, after taking their latency."""
         finished = [live for live in self.spans if live.t1]
-        self.folded = self._latencies(finished)
+        self.folded = by_kind(self, finished)
         self.spans = [live for live in self.spans if not live.t1]
         self.cut += len(finished)
         if self.engine is not None:
             self.engine.cut += len(finished)
         if len(self.spans) >= MOST_SPANS:  # all of them still run: more than a trace can show
-            self.cut += len(self.spans)
-            self.spans = []
+            more = len(self.spans) - 1
+            self.cut += more
+            if self.engine is not None:
+                self.engine.cut += more
+            self.spans = [self.root]
 
     def failed(self, live: Live, error: BaseException) -> None:
         """A stage ended with an exception."""
@@ -230,20 +228,29 @@ class Tick:
         self.done = self.special = True
         self._error = None
         if self.signals is not None:
-            latency = b',"latency":' + orjson.dumps(self.latency())
-            for start, end in self.signals:
-                engine.put("signals", start + latency + end)
+            rest = b',"latency":%b}' % dumps(self.latency())
+            put = engine.put
+            for line in self.signals:
+                put("signals", line + rest)
         if self.keeps:
             if engine.keep == "all":
-                self.keep("all")
+                if self.why is None:
+                    self.why = {"all": None}
+                else:
+                    self.keep("all")
             else:
-                worth = cell.worth_keeping(took, engine.base_every)
-                if worth is not None:
-                    self.keep(worth)
+                left = cell.left - 1
+                if left & _MOST_USUAL and took < cell.slow_ns and left > 0:
+                    cell.left = left  # the usual case of `worth_keeping`, written out
+                else:
+                    worth = cell.worth_keeping(took, engine.base_every)
+                    if worth is not None:
+                        self.keep(worth)
             if self.why:
                 self.hand_over()
                 return
-        self.forget()
+        self.spans = []  # as `forget`, without a call
+        self.root = INERT.root
 
     def forget(self) -> None:
         """Let go of the stages: they know their tick, and a circle would be left to the garbage collector."""
@@ -256,55 +263,50 @@ class Tick:
         if engine is None:
             return
         self.done = self.kept = True
-        running = [live for live in self.spans if not live.t1]
-        if running:  # they will be sent one by one: fix the ids that tie them to this trace
-            for live in running:
+        for live in self.spans:
+            if not live.t1:
+                self._let_run()
+                break
+        if not self.trace_id:
+            self.own_trace_id()
+        why = self.why
+        engine.keep_tick(self, next(iter(why)) if why else "asked")
+
+    def _let_run(self) -> None:
+        """Stages that still run will be sent one by one: fix the ids that tie them to this trace."""
+        for live in self.spans:
+            if not live.t1:
                 live.own_span_id()
                 (live.above() or self.root).own_span_id()
-            self.spans = [live for live in self.spans if live.t1]
-        self.own_trace_id()
-        engine.keep_tick(self, next(iter(self.why or {"asked": None})))
+        self.spans = [live for live in self.spans if live.t1]
 
     def latency(self) -> dict[str, float]:
         """Milliseconds of the tick's outermost stages by kind, and their exact sum."""
-        found: dict[str, float] = {}
-        total = 0
-        for key, ns in self._latencies(self.spans).items():
-            grains = (ns * _GRAIN + 500_000) // 1_000_000
-            total += grains
-            found[key] = grains / _GRAIN
-        found[TOTAL] = total / _GRAIN
-        return found
+        return told(self)
 
-    def _latencies(self, spans: list[Live]) -> dict[str, int]:
-        """Nanoseconds of the outermost ones among `spans`, by kind, and of those that were left out."""
-        found = (self.folded or _NO_LATENCY).copy()
-        root = self.root
-        for live in spans:
-            if live.t1 and live is not root and (live.parent is root or live.above() is root):
-                key = live.stage.latency_key
-                took = live.t1 - live.t0
-                if live.more is not None:
-                    took -= live.more.idle_ns
-                found[key] = found[key] + took if key in found else took
-        return found
-
-    def _envelope(self, engine: Engine) -> bytes:
-        stamp = engine.stamp(self.offset + self.now())
+    def _begun(self, engine: Engine, fields: bytes) -> bytes:
+        """A record's line, as far as it is known before the tick has ended; `fields` begin with a comma."""
+        now = self.now
+        ns = self.offset + now()
         bar = self.bar_id
-        usual = type(bar) is int and self.symbol is not None and self.keeps
-        if usual and -(2**63) <= bar < 2**63:  # in one go
-            trace_id = self.trace_id or self.own_trace_id()
-            return b'{"ts":"%b",%b,"symbol":%b,"bar_id":%d,"trace_id":"%032x"' % (
-                stamp, engine.head, self.cells.json_symbol, bar, trace_id,
+        if type(bar) is int and self.symbol is not None and self.keeps and -(2**63) <= bar < 2**63:  # in one go
+            begun, second = engine.second
+            if not 0 <= ns - begun < 1_000_000_000:
+                begun, second = engine.begin_second(ns)
+            trace_id = self.trace_id
+            if not trace_id:
+                self.trace_id = trace_id = engine.ids.bits(128) or 1
+            return b'{"ts":"%b%06dZ",%b,"symbol":%b,"bar_id":%d,"trace_id":"%032x"%b' % (
+                second, (ns - begun) // 1000, engine.head, self.cells.json_symbol, bar, trace_id, fields,
             )  # fmt: skip
-        parts = [b'{"ts":"%b",%b' % (stamp, engine.head)]
+        parts = [b'{"ts":"%b",%b' % (engine.stamp(ns), engine.head)]
         if self.symbol is not None:
             parts.append(b',"symbol":' + self.cells.json_symbol)
         if bar is not None:
             parts.append(b"," + engine.line({"bar_id": bar})[1:-1])
         if self.keeps:
             parts.append(b',"trace_id":"%032x"' % self.own_trace_id())
+        parts.append(fields)
         return b"".join(parts)
 
 
@@ -322,6 +324,9 @@ def span_attributes(tick: Tick) -> dict[str, Any]:
         found["symbol"] = tick.symbol
     if tick.bar_id is not None:
         found["bar_id"] = plain(tick.bar_id)
+    orders = tick.why.get("order") if tick.why is not None else None
+    if orders is not None:
+        found["order_id"] = orders
     for key, value in tick.root.stage.said():
         found[key] = plain(value)
     return found
@@ -338,7 +343,7 @@ def blank(engine: Engine | None, cells: Any) -> Tick:
     tick.cut = tick.trace_id = 0
     if engine is not None:
         tick.now = engine.now
-        tick.keeps = engine.keep != "none"
+        tick.keeps = engine.keeps
     return tick
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .live import get_context, live_in, plain
-from .site import GuardedStage, Stage, TickSite
+from .site import GuardedStage, Stage
 from .tick import INERT, Tick
+from .turn import tick_site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .engine import Engine
+    from .turn import TickSite
 
 __all__ = ["StageVerbs", "current_tick"]
 
@@ -23,6 +25,9 @@ _KINDS = {"execution": GuardedStage}
 
 class StageVerbs:
     """`tick`, `stage`, `feature`, `model`, `decision`, `risk` and `execution`.
+
+    What is said beside the name is said by keyword, as the overloads have it. The functions that a bot calls most do
+    not check that: it would be half of what they cost.
 
     Args:
         engine: The observer that they belong to; without one, the running tick's, else the newest started.
@@ -81,8 +86,8 @@ class StageVerbs:
             ...     tick.signal(decision={"dir": "flat"})
         """
         if type(symbol) is not str and callable(symbol):
-            return TickSite(None, None, None, None, None, None, None, self._engine)(symbol)
-        return TickSite(symbol, bar_id, price, bid, ask, venue, attrs, self._engine)
+            return tick_site(None, None, None, None, None, None, None, self._engine)(symbol)
+        return tick_site(symbol, bar_id, price, bid, ask, venue, attrs, self._engine)
 
     @overload
     def stage(self, fn: F, /) -> F: ...
@@ -118,7 +123,7 @@ class StageVerbs:
         self, name: str | None = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
     ) -> Stage: ...
 
-    def feature(self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
+    def feature(self, name: Any = None, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
         """The stage that computes what the model sees. See `stage`."""
         if name is None and attrs is None and fresh is False:
             return self._feature
@@ -132,7 +137,7 @@ class StageVerbs:
         self, name: str | None = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
     ) -> Stage: ...
 
-    def model(self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
+    def model(self, name: Any = None, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
         """The stage that predicts. See `stage`."""
         if name is None and attrs is None and fresh is False:
             return self._model
@@ -146,7 +151,7 @@ class StageVerbs:
         self, name: str | None = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
     ) -> Stage: ...
 
-    def decision(self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
+    def decision(self, name: Any = None, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
         """The stage that chooses. See `stage`."""
         if name is None and attrs is None and fresh is False:
             return self._decision
@@ -160,7 +165,7 @@ class StageVerbs:
         self, name: str | None = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False
     ) -> Stage: ...
 
-    def risk(self, name: Any = None, *, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
+    def risk(self, name: Any = None, attrs: Mapping[str, Any] | None = None, fresh: bool = False) -> Any:
         """The stage that checks limits. See `stage`."""
         if name is None and attrs is None and fresh is False:
             return self._risk
@@ -183,7 +188,6 @@ class StageVerbs:
     def execution(
         self,
         name: Any = None,
-        *,
         order: str | None = None,
         reduces: bool = False,
         attrs: Mapping[str, Any] | None = None,

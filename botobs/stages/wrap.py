@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .engine import ENGINES
 from .live import get_context, set_context
-from .site import TickSite
 from .tick import INERT
+from .turn import TickSite
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import botobs
 from botobs.sinks.provider import ProviderSpans
 from botobs.sinks.spans import SpanEncoder
+from botobs.stages.orders import name_order
 from botobs.streams.redact import Redactor
 from tests.stages.engines import running
 
@@ -113,6 +115,49 @@ def test_everything_equal_to_the_official_encoder():
     assert names == {"tick", "feature", "inner", "lgbm", "renamed", "risk", "execution", "alone"}
 
 
+_bar = st.one_of(
+    st.integers(0, 2**63 - 1), st.sampled_from([0, 127, 128, 16_383, 16_384, 2**56 - 1, 2**56, 2**63 - 1, 2**63, -1]),
+    st.integers(), st.text(max_size=20), st.floats(allow_nan=False), st.none(),
+)  # fmt: skip
+_price = st.one_of(st.none(), st.floats(allow_nan=False), st.integers(-(2**63), 2**63 - 1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    symbol=st.one_of(st.none(), st.just("BTC-USD"), st.text(max_size=5)), bar=_bar, price=_price, bid=_price,
+    ask=_price, venue=st.one_of(st.none(), st.text(max_size=5)), attrs=st.dictionaries(st.text(max_size=3), _bar),
+    above=st.lists(st.integers(0, 4), max_size=6), why=st.lists(st.text(max_size=5), max_size=2),
+    order=st.one_of(st.none(), st.text(max_size=5)),
+)  # fmt: skip
+def test_the_short_way_says_what_the_long_one_does(symbol, bar, price, bid, ask, venue, attrs, above, why, order):
+    chunks = []
+    with running(keep="all") as bench:
+        encode = SpanEncoder(bench.engine, lambda _, chunk: chunks.append(chunk))
+        site = botobs.tick(symbol, bar, price=price, bid=bid, ask=ask, venue=venue, attrs=attrs)
+        with site as tick, contextlib.ExitStack() as stack:
+            for reason in why:
+                tick.keep(reason)
+            if order is not None:
+                name_order(tick, order)
+            for depth in above:  # into the innermost, or a new one after leaving all of them
+                if depth == 0:
+                    stack.close()
+                stack.enter_context(botobs.stage(f"s{depth}"))
+        with botobs.stage("alone"):
+            pass
+        for kept in bench.kept:
+            spans, root = kept.spans, kept.root
+            assert all(live.more is None for live in spans)
+            encode(kept)
+            kept.spans, kept.root = spans, root
+            for live in spans:  # with an id that was asked for it is no usual span any more
+                live.extra().span_id = int.from_bytes(live.sid, "big")
+            encode(kept)
+        assert bench.faults.errors == {}
+    for short, long in zip(chunks[::2], chunks[1::2], strict=True):
+        assert_same(*[ScopeSpans.FromString(chunk).spans for chunk in (short, long)])
+
+
 _value = st.one_of(
     st.text(max_size=20), st.integers(), st.floats(), st.booleans(), st.none(), st.binary(max_size=5),
     st.lists(st.integers(), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
@@ -193,6 +238,21 @@ def test_late_stages_and_parents_left_out_still_have_parents():
     assert_same(ours, official)
     root = next(span for span in ours if not span.parent_span_id)
     assert next(span for span in ours if span.name == "execution").parent_span_id == root.span_id
+
+
+def test_more_running_stages_than_a_trace_can_show_still_have_a_root():
+    with running(keep="all") as bench:
+        with botobs.tick("BTC") as tick, contextlib.ExitStack() as stack:
+            for _ in range(1_300):
+                stack.enter_context(botobs.feature())
+            last = 1 + 1_300 - tick.cut
+            assert 1 < last <= 512
+        ours, _ = both_ways(bench)
+        assert bench.engine.cut == tick.cut
+    ids = {span.span_id for span in ours}
+    assert len(ids) == len(ours) == last
+    assert [span.name for span in ours if not span.parent_span_id] == ["tick"]
+    assert all(span.parent_span_id in ids for span in ours if span.name != "tick")
 
 
 def test_a_provider_of_another_make_gets_the_trace_id():

@@ -1,26 +1,27 @@
-"""The metrics of one observer: which provider, which readers, and the way of the stage durations to each."""
+"""The metrics of one observer: what holds them, and the three ways out."""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+from opentelemetry.sdk.resources import Resource
 
-from .about import About, SelfReadings, about
-from .catalogue import CATALOGUE, SCOPE, STAGE_DURATION, Row
-from .exposition import PrometheusReader, negotiate
-from .histograms import DurationCell, DurationCells, StageHistograms, StageTransform, prefers_delta
-from .instruments import STREAM, Instruments, create_histogram
-from .labels import LabelCap, clean_text
+from .board import Board
+from .catalogue import CATALOGUE, Row
+from .handing import HandingOn
+from .page import PrometheusPage, negotiate
+from .provided import Provided, provided
+from .pushed import Points, delta_kinds
+from .series import Passing
+from .signals import SignalCells
+from .stages import DurationCells, StageHistograms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from opentelemetry.metrics import Histogram, Meter, MeterProvider
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricReader
-    from opentelemetry.sdk.resources import Resource
 
     from botobs.clock import Clock
     from botobs.faults import Faults
@@ -31,171 +32,115 @@ __all__ = ["MetricsSink"]
 class MetricsSink:
     """Everything an observer has to do with metrics.
 
-    There may be two providers. The own one exists for the endpoint (`prometheus`) and for OTLP (`push`); its
-    stage histograms come from the cells' bucket arrays. A provider of the user's own gets the same
-    instruments, and every stage duration one by one, from `drain`.
+    The page and OTLP are made of the board as it is. A provider of the user's own reads its counters and gauges from
+    there as well, and gets what goes into histograms one by one, from `drain`.
 
     Args:
         cells: The hot path's histograms.
         bounds_ns: Their upper bounds.
-        readings: What botobs says about itself.
         faults: Where to say what went wrong.
         clock: The observer's clock.
-        resource: What the own provider's metrics are about.
+        resource: What the metrics are about.
         namespace: First part of the bot's metric names.
+        bot: The bot's name.
         version: Version of the instrumentation scope.
         prometheus: Whether `render` is wanted.
-        push: Makes the OTLP reader, from a function that adds the stage histograms to what it collects.
+        push: Makes the OTLP reader, from a function that gives what there is.
         meter_provider: The user's own.
         rows: The catalogue.
         label_cap: How many values a label may have.
+        inline: Nobody drains: what waits for the user's own provider is handed on where it is too much.
+
+    Attributes:
+        wanted: Whether there is any way out.
+        board: What events come to and what is asked for.
+        signals: What signals say.
+        stages: The hot path's histograms.
     """
 
     def __init__(
         self,
         cells: DurationCells,
         bounds_ns: Sequence[int],
-        readings: SelfReadings,
         faults: Faults,
         clock: Clock,
         *,
         resource: Resource | None = None,
         namespace: str = "bot",
+        bot: str = "",
         version: str = "",
         prometheus: bool = True,
-        push: Callable[[StageTransform], MetricReader] | None = None,
+        push: Callable[[Points], MetricReader] | None = None,
         meter_provider: MeterProvider | None = None,
         rows: Sequence[Row] = CATALOGUE,
         label_cap: int = 200,
+        inline: bool = False,
     ) -> None:
-        self._cells = cells
         self._faults = faults
-        self._clock = clock
-        cap = LabelCap(label_cap)
-        self._readings = attrs.evolve(readings, folded=lambda: (readings.folded() or 0) + cap.folded)
-        self._abouts: list[About] = []
-        self.stages = StageHistograms(cells, bounds_ns, clock, namespace=namespace, version=version)
-        self._prometheus = PrometheusReader(self.stages.transform()) if prometheus else None
-        self.provider = self._own_provider(push, resource)
-        meters: list[Meter] = []
-        for provider in (self.provider, meter_provider):
-            if provider is not None:
-                meters += self._join(provider, version)
-        self._raw = self._raw_histogram(meter_provider, version, namespace)
-        self._attributes: dict[tuple[str, str], dict[str, str]] = {}
-        self._waiting: deque[DurationCell] = deque()
-        self._lost = 0
-        self.instruments = Instruments(meters, faults, rows=rows, namespace=namespace, cap=cap)
-
-    def _own_provider(
-        self, push: Callable[[StageTransform], MetricReader] | None, resource: Resource | None
-    ) -> SdkMeterProvider | None:
-        readers: list[MetricReader] = []
-        if self._prometheus is not None:
-            readers.append(self._prometheus)
+        self.wanted = prometheus or push is not None or meter_provider is not None
+        resource = Resource({}) if resource is None else resource
+        passing = None
+        if meter_provider is not None:
+            passing = Passing(relief=(lambda: self.drain(10**9)) if inline else None)
+        self.board = Board(faults, clock, rows=rows, namespace=namespace, bot=bot, label_cap=label_cap, passing=passing)
+        self.stages = StageHistograms(cells, bounds_ns, self.board)
+        self.signals = SignalCells(self.board, faults)
+        self.board.beside("bot_stage_duration_seconds", self.stages.collect)
+        self.board.beside("bot_signal_strength", self.signals.collect)
+        self._page = PrometheusPage(self.board.collect, resource.attributes) if prometheus else None
+        self.provider: SdkMeterProvider | None = None
         if push is not None:
-            transform = self.stages.transform()
-            reader = push(transform)
-            transform.delta = prefers_delta(reader)
-            readers.append(reader)
-        if not readers:
-            return None
-        return SdkMeterProvider(readers, resource, shutdown_on_exit=False)
+            points = Points(self.board.collect, resource, version, clock, self.board.start_ns)
+            reader = push(points)
+            points.deltas = delta_kinds(reader)
+            # it has no instruments: the reader needs it to be asked
+            self.provider = SdkMeterProvider([reader], resource, shutdown_on_exit=False)
+        self._provided: Provided | None = None
+        self._handing: HandingOn | None = None
+        if meter_provider is not None and passing is not None:
+            self._join(meter_provider, version, passing, clock)
 
-    def _join(self, provider: MeterProvider, version: str) -> list[Meter]:
+    def _join(self, provider: MeterProvider, version: str, passing: Passing, clock: Clock) -> None:
         try:
-            meter = provider.get_meter(SCOPE, version)
-            found = about(provider, version)
-            found.join(self._readings, self._faults)
-            self._abouts.append(found)
-            return [meter]
+            found = provided(provider, version)
+            self._handing = HandingOn(found, self.board, passing, self.stages, faults=self._faults, clock=clock)
+            found.join(self.board, self._faults)
+            self._provided = found
         except Exception as error:  # a user's provider may be anything: the bot starts without its metrics
             self._faults.error("metrics.provider", error)
-            return []
-
-    def _raw_histogram(self, provider: MeterProvider | None, version: str, namespace: str) -> Histogram | None:
-        if provider is None:
-            return None
-        try:
-            meter = provider.get_meter(SCOPE, version)
-            return create_histogram(meter, STAGE_DURATION, namespace, self.stages.bounds)
-        except Exception as error:
-            self._faults.error("metrics.provider", error)
-            return None
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The page for Prometheus and its content type."""
-        if self._prometheus is None:
+        if self._page is None:
             return b"", negotiate("")
-        return self._prometheus.render(accept)
+        return self._page.render(accept)
 
     def drain(self, budget_ns: int) -> bool:
-        """Hand waiting stage durations to the user's own provider, for about `budget_ns`.
+        """Measure what waits, and hand on what the user's own provider gets, for about `budget_ns`.
 
         Only one thread may do so at a time.
 
         Returns:
-            Whether some are left.
+            Whether some is left.
         """
-        if self._raw is None:
-            return False
-        until = self._clock.perf_ns() + budget_ns
-        if not self._waiting:
-            self._find_waiting()
-        while self._waiting:
-            cell = self._waiting[0]
-            if not self._hand_over(self._raw, cell, until):
-                self._waiting.rotate(-1)  # a busy stage must not starve the others
-                return True
-            self._waiting.popleft()
-        return False
-
-    def _find_waiting(self) -> None:
-        lost = 0
-        for cell in self._cells.all():
-            lost += cell.lost
-            if cell.pending:
-                self._waiting.append(cell)
-        if lost > self._lost:
-            self._faults.dropped(STREAM, lost - self._lost)
-            self._lost = lost
-
-    def _hand_over(self, histogram: Histogram, cell: DurationCell, until: int) -> bool:
-        """Hand over what `cell` holds now; `False` when time is up before its end."""
-        pending = cell.pending
-        if not pending:
-            return True
-        key = (cell.label, cell.symbol)
-        attributes: Any = self._attributes.get(key)
-        if attributes is None:
-            attributes = {"stage": clean_text(key[0]), "symbol": clean_text(key[1])}
-            self._attributes[key] = attributes
-        for _ in range(len(pending)):  # what comes meanwhile waits for the next round
-            try:
-                histogram.record(pending.popleft() / 1e9, attributes)
-            except Exception as error:
-                self._faults.dropped(STREAM)
-                self._faults.error("metrics.record", error)
-            if self._clock.perf_ns() >= until:
-                return not pending
-        return True
+        more = self.board.measure(budget_ns)
+        return (self._handing is not None and self._handing.drain(budget_ns)) or more
 
     def abandon(self) -> None:
         """Fall silent in a child process, without a lock and without a word to the parent's readers."""
-        for found in self._abouts:
-            found.abandon(self._readings)
-        self._abouts.clear()
-        self._raw = None
+        if self._provided is not None:
+            self._provided.abandon(self.board)
+        self._provided = self._handing = None
 
     def close(self, timeout: float) -> bool:
-        """End the own provider and its readers within `timeout` seconds; fall silent on the user's own.
+        """End the own provider and its reader within `timeout` seconds; fall silent on the user's own.
 
         Returns:
-            Whether every reader ended well.
+            Whether the reader ended well.
         """
-        for found in self._abouts:
-            found.leave(self._readings)
-        self._abouts.clear()
+        if self._provided is not None:
+            self._provided.leave(self.board)
+        self._provided = self._handing = None
         provider, self.provider = self.provider, None
         try:
             if provider is not None:
