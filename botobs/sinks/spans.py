@@ -14,7 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
 from opentelemetry.trace import StatusCode
 
-from botobs.stages.live import plain
+from botobs.stages.live import Live, plain
 from botobs.stages.tick import span_attributes
 
 from .otlp.envelope import varint
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from botobs.stages.engine import Engine
-    from botobs.stages.live import Live, More
+    from botobs.stages.live import More
     from botobs.stages.tick import Tick
 
 __all__ = ["SpanEncoder"]
 
 _SPAN: Final = b"\x12"  # ScopeSpans.spans
 _TRACE_ID, _SPAN_ID, _PARENT_ID, _START, _END = b"\x0a\x10", b"\x12\x08", b'"\x08', b"\x39", b"\x41"
-_FIXED: Final = 2 + 16 + 2 + 8 + 1 + 8 + 1 + 8
+_ROOT_SIZE: Final = 2 * (1 + 8) + (2 + 16) + (2 + 8)  # two times, the trace's id and the span's
+_CHILD_SIZE: Final = _ROOT_SIZE + (2 + 8)  # and the parent's
 _LOCAL: Final = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 _REMOTE: Final = _LOCAL | int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
 _STATUS: Final = {
@@ -40,25 +41,35 @@ _STATUS: Final = {
     StatusCode.OK: Status.STATUS_CODE_OK,
     StatusCode.ERROR: Status.STATUS_CODE_ERROR,
 }
-_ROOT: Final = struct.Struct("<16s2s8ssQsQ")
+_ROOT: Final = struct.Struct("<sQsQ18s2s8s").pack
 _DOUBLE: Final = struct.Struct("<d")
 _UINT64: Final = 2**64 - 1
 _MOST_HEADS: Final = 1_000
+_MOST_TAILS: Final = 64
+_NOWHERE: Final[dict[str, bytes]] = {}
+_MOST_BEFORE: Final = 512
+_BEFORE: Final = tuple(_SPAN + varint(size) for size in range(_MOST_BEFORE))  # tag and length of a span of that size
 _heads: dict[tuple[str, type, int], bytes] = {}
 
 
 class _Template:
-    """The encoded constants of one stage's spans."""
+    """The encoded constants of one stage's spans. They come first, as protobuf leaves the order to the writer."""
 
-    __slots__ = ("head", "pack", "tail")
+    __slots__ = ("alone", "head", "pack")
 
     def __init__(self, stage: Any) -> None:
-        span = Span(name=stage.label, kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
-        span.attributes.append(_attribute("stage", stage.kind))
-        self.tail = span.SerializeToString()
-        self.head = _SPAN + varint(_FIXED + 10 + len(self.tail)) + _TRACE_ID
-        # head, trace id and what follows it, span id, parent's id and what stands around it, start, end, tail
-        self.pack = struct.Struct(f"<{len(self.head)}s18s8s11sQsQ{len(self.tail)}s").pack
+        constants = _constants(stage)
+        self.head = _SPAN + varint(len(constants) + _CHILD_SIZE) + constants + _START
+        # head, start, what stands before the end, end, the ids of trace and parent with all that stands around, span id
+        self.pack = struct.Struct(f"<{len(self.head)}sQsQ30s8s").pack
+        self.alone: dict[str, bytes] = {}  # constants of this stage as a trace of its own, by why that was kept
+
+
+def _constants(site: Any, more: Mapping[str, Any] | None = None) -> bytes:
+    span = Span(name=site.label, kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
+    attributes = {"stage": site.kind, "outcome": "ok", **(more or {})}
+    span.attributes.extend(_attribute(key, value) for key, value in attributes.items())
+    return span.SerializeToString()
 
 
 class SpanEncoder:
@@ -80,49 +91,45 @@ class SpanEncoder:
         self._send = send
         self._shown = shown
         self._faults = engine.faults
+        self._bar_is_open = type(shown("bar_id", 1)) is int
 
     def __call__(self, kept: Tick | Live) -> None:
         """Encode a kept tick, or a stage that ended after one, and send it on."""
         try:
-            if hasattr(kept, "spans"):
-                self._tick(kept)  # type: ignore[arg-type]  # a tick has spans, a stage has none
-            else:
+            if kept.__class__ is Live:
                 self._late(kept)
+            else:
+                self._tick(kept)  # type: ignore[arg-type]  # there is nothing else
         except Exception as error:
             self._faults.error("traces", error)
 
     def _tick(self, tick: Tick) -> None:
         spans = tick.spans
         root = tick.root
-        count = len(spans)
-        trace_id = tick.trace_id.to_bytes(16, "big")
-        ids = self._bits(64 * count).to_bytes(8 * count, "big")
         offset = tick.offset
-        parts: list[bytes] = []
+        count = len(spans)
+        ids = self._bits(64 * count).to_bytes(8 * count, "big")
         at = 0
-        # what all spans of the trace, and most of them of their parent, have in common
-        of_trace = trace_id + _SPAN_ID
+        of_trace = _TRACE_ID + tick.trace_id.to_bytes(16, "big")
         of_root = b""
+        parts: list[bytes] = []
         for live in spans:
             more = live.more
-            sid = ids[at : at + 8] if more is None or not more.span_id else more.span_id.to_bytes(8, "big")
-            live.sid = sid
+            live.sid = sid = ids[at : at + 8] if more is None or not more.span_id else more.span_id.to_bytes(8, "big")
             at += 8
             if live is root:
-                parts.append(self._root(tick, live, trace_id, offset))
-                of_root = _PARENT_ID + sid + _START
-            elif more is not None:
-                parts.append(self._unusual(live, trace_id, offset))
-            else:
-                parent = live.parent
-                # one that was left out of a trace with too many has no id
-                of_parent = of_root if parent is root else _PARENT_ID + getattr(parent, "sid", root.sid) + _START
-                template = live.stage.template or _template(live.stage)
-                parts.append(
-                    template.pack(
-                        template.head, of_trace, sid, of_parent, live.t0 + offset, _END, live.t1 + offset, template.tail
-                    )
-                )
+                parts += self._root(tick, live, of_trace)
+                # what all spans of the trace, and most of them of their parent, have in common
+                of_root = of_trace + _PARENT_ID + sid + _SPAN_ID
+                continue
+            if more is not None:
+                parts.append(self._unusual(live, of_trace[2:], offset))
+                continue
+            parent = live.parent
+            # one that was left out of a trace with too many has no id
+            around = of_root if parent is root else of_trace + _PARENT_ID + getattr(parent, "sid", root.sid) + _SPAN_ID
+            template = live.stage.template or _template(live.stage)
+            parts.append(template.pack(template.head, live.t0 + offset, _END, live.t1 + offset, around, sid))
         tick.forget()
         self._send(count, b"".join(parts))
 
@@ -131,43 +138,66 @@ class SpanEncoder:
         live.sid = live.own_span_id().to_bytes(8, "big")
         self._send(1, self._unusual(live, tick.trace_id.to_bytes(16, "big"), tick.offset))
 
-    def _root(self, tick: Tick, live: Live, trace_id: bytes, offset: int) -> bytes:
-        more = live.more
+    def _root(self, tick: Tick, live: Live, of_trace: bytes) -> tuple[bytes, ...]:
         site = live.stage
         why = tick.why or {}
-        kept = ",".join(why) if len(why) > 1 else next(iter(why), "")
-        if tick.upstream is not None or more is not None or tick.cut or site.kind != "tick":
-            span = self._span(live, trace_id, offset, tick.upstream)
-            found = span_attributes(tick)
-            found["kept"] = kept
-            if tick.cut:
-                found["spans_left_out"] = tick.cut
-            span.attributes.extend(_attribute(key, self._shown(key, value)) for key, value in found.items())
-            return _tagged(span.SerializeToString())
-        tails = tick.cells.tails
-        tail = tails.get(kept) if tick.symbol is not None else None
-        if tail is None:
-            span = Span(name="tick", kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
-            constant = {"stage": "tick", "kept": kept, **({} if tick.symbol is None else {"symbol": tick.symbol})}
-            span.attributes.extend(_attribute(name, value) for name, value in constant.items())
-            tail = span.SerializeToString()
-            if tick.symbol is not None and len(tails) < 64:
-                tails[kept] = tail
-        own = b"" if tick.bar_id is None else _packed("bar_id", self._shown("bar_id", plain(tick.bar_id)))
-        if site.price is not None:
-            own += _packed("price", site.price)
-        if site.bid is not None:
-            own += _packed("bid", site.bid)
-        if site.ask is not None:
-            own += _packed("ask", site.ask)
+        kept = ",".join(why)
+        if tick.upstream is not None or live.more is not None or tick.cut:
+            return (self._unusual_root(tick, live, kept),)
+        symbol = tick.symbol
+        if site.kind == "tick":
+            known = tick.cells.tails if symbol is not None else _NOWHERE
+            own = self._said(tick.bar_id, site)
+        else:
+            known = (site.template or _template(site)).alone
+            own = b""
+        if "order" in why and why["order"] is not None:
+            own += _packed("order_id", self._shown("order_id", why["order"]))
+        constants = known.get(kept)
+        if constants is None:
+            constants = _constants(site, {"kept": kept, **({} if symbol is None else {"symbol": symbol})})
+            if len(known) < _MOST_TAILS and known is not _NOWHERE:
+                known[kept] = constants
+        offset = tick.offset
+        size = len(constants) + len(own) + _ROOT_SIZE
+        return (
+            _BEFORE[size] if size < _MOST_BEFORE else _SPAN + varint(size), constants, own,
+            _ROOT(_START, live.t0 + offset, _END, live.t1 + offset, of_trace, _SPAN_ID, live.sid),
+        )  # fmt: skip
+
+    def _said(self, bar: Any, site: Any) -> bytes:
+        """What the bot said of this one turn, as attributes."""
+        own = b""
+        if bar is not None:
+            if type(bar) is int and 0 <= bar < 2**63 and self._bar_is_open:
+                number = varint(bar)
+                own = _BAR[len(number)] + number
+            else:
+                own = _packed("bar_id", self._shown("bar_id", plain(bar)))
+        price, bid, ask = site.price, site.bid, site.ask
+        if bid.__class__ is float and ask.__class__ is float and price is None:
+            own += _QUOTE(_BID, bid, _ASK, ask)
+        else:
+            if price is not None:
+                own += _packed("price", price)
+            if bid is not None:
+                own += _packed("bid", bid)
+            if ask is not None:
+                own += _packed("ask", ask)
         if site.venue is not None:
             own += _packed("venue", self._shown("venue", plain(site.venue)))
         for key, value in site.attrs:
             own += _packed(key, self._shown(key, plain(value)))
-        return b"%b%b%b%b%b%b" % (
-            _SPAN, varint(_FIXED + len(own) + len(tail)), _TRACE_ID,
-            _ROOT.pack(trace_id, _SPAN_ID, live.sid, _START, live.t0 + offset, _END, live.t1 + offset), own, tail,
-        )  # fmt: skip
+        return own
+
+    def _unusual_root(self, tick: Tick, live: Live, kept: str) -> bytes:
+        span = self._span(live, tick.trace_id.to_bytes(16, "big"), tick.offset, tick.upstream)
+        found = span_attributes(tick)
+        found["kept"] = kept
+        if tick.cut:
+            found["spans_left_out"] = tick.cut
+        span.attributes.extend(_attribute(key, self._shown(key, value)) for key, value in found.items())
+        return _tagged(span.SerializeToString())
 
     def _unusual(self, live: Live, trace_id: bytes, offset: int) -> bytes:
         return _tagged(self._span(live, trace_id, offset, None).SerializeToString())
@@ -188,7 +218,8 @@ class SpanEncoder:
             start_time_unix_nano=live.t0 + offset, end_time_unix_nano=live.t1 + offset,
             flags=_REMOTE if remote else _LOCAL, status=Status(),
         )  # fmt: skip
-        span.attributes.append(_attribute("stage", stage.kind))
+        outcome = "ok" if more is None or more.outcome is None else more.outcome
+        span.attributes.extend((_attribute("stage", stage.kind), _attribute("outcome", outcome)))
         if more is not None:
             self._extras(span, more, otherwise=live.t0 + offset)
         return span
@@ -196,10 +227,8 @@ class SpanEncoder:
     def _extras(self, span: Span, more: More, otherwise: int) -> None:
         if more.name is not None:
             span.name = self._shown("name", more.name)
-        if more.outcome is not None:
-            span.attributes.append(_attribute("outcome", more.outcome))
-            if more.outcome in ("error", "halted"):
-                span.status.code = Status.STATUS_CODE_ERROR
+        if more.outcome in ("error", "halted"):
+            span.status.code = Status.STATUS_CODE_ERROR
         if more.idle_ns:
             busy = span.end_time_unix_nano - span.start_time_unix_nano - more.idle_ns
             span.attributes.append(_attribute("busy_ms", busy / 1e6))
@@ -278,3 +307,9 @@ def _value(value: Any) -> AnyValue:
     if kind is float:
         return AnyValue(double_value=value)
     return AnyValue(array_value=ArrayValue(values=[_value(each) for each in value]))
+
+
+# what stands before the value of the attributes that ticks have most
+_BAR: Final = (b"", *(_packed("bar_id", 2 ** (7 * size))[: -size - 1] for size in range(9)))
+_BID, _ASK = _packed("bid", 0.5)[:-8], _packed("ask", 0.5)[:-8]
+_QUOTE: Final = struct.Struct(f"<{len(_BID)}sd{len(_ASK)}sd").pack

@@ -134,6 +134,11 @@ class StreamReader:
         """
         return self._follow(stream_name(stream), from_start=from_start, stop=stop, wait=wait)
 
+    def follower(self, stream: str) -> Callable[[], Iterator[Record]]:
+        """A function that gives what was written since it was last asked, archives first; it never waits."""
+        name, place = stream_name(stream), _Place()
+        return lambda: self._news(name, place)
+
     # --- by time
 
     def _read(self, stream: str, window: _Window) -> Iterator[Record]:

@@ -165,8 +165,11 @@ class Redactor:
 
     def shown(self, name: str, value: Any) -> Any:
         """What may be seen of `value` under `name`: for attributes of spans."""
-        if self.is_secret(name):
-            return REDACTED
+        if name not in self._known:
+            if self.is_secret(name):
+                return REDACTED
+            if len(self._known) < _MOST_KNOWN:
+                self._keep(name)
         if type(value) is str:
             return self.text(value) if "/" in value or "%" in value else value
         if type(value) is list:

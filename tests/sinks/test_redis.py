@@ -260,20 +260,20 @@ def test_executions_wait_until_their_key_is_a_stream(tmp_path, server, client):
 
 def test_no_password_anywhere(tmp_path, server, client, caplog):
     caplog.set_level(logging.DEBUG)
-    client.config_set("requirepass", "right-password")
+    client.config_set("requirepass", "r1ght-s3cret")
     try:
-        wrong = server.url.replace("//", "//me:wrong-password@")
+        wrong = server.url.replace("//", "//me:wr0ng-s3cret@")
         obs = botobs.start("b", data_dir=tmp_path / "data", redis_url=wrong, starting_equity=1)
         trade(obs, 1)
         assert not obs.flush(0.3)
         told = [repr(obs), repr(obs.settings), repr(obs._redis), obs._redis.trouble, repr(obs._redis._link)]
         obs.shutdown(0.1)
     finally:
-        client.execute_command("AUTH", "right-password")
+        client.execute_command("AUTH", "r1ght-s3cret")
         client.config_set("requirepass", "")
-    assert "wait" in caplog.text and "-password" not in caplog.text + str(told)
+    assert "wait" in caplog.text and "s3cret" not in caplog.text + str(told)
     for path in (tmp_path / "data").rglob("*"):
-        assert not path.is_file() or b"-password" not in path.read_bytes()
+        assert not path.is_file() or b"s3cret" not in path.read_bytes()
 
 
 def test_a_forked_child_publishes_nothing_and_takes_nothing_away(tmp_path, server, client):

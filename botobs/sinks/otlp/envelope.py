@@ -26,6 +26,9 @@ SPAN_TAG = _SECOND
 """What stands before the length and the bytes of each span in a chunk: ScopeSpans.spans is field 2."""
 
 
+_SMALL = tuple(bytes((number,)) for number in range(0x80))
+
+
 def varint(number: int) -> bytes:
     """`number` as protobuf writes lengths.
 
@@ -33,6 +36,8 @@ def varint(number: int) -> bytes:
         >>> varint(300).hex()
         'ac02'
     """
+    if 0 <= number < 0x4000:
+        return _SMALL[number] if number < 0x80 else bytes((number & 0x7F | 0x80, number >> 7))
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

@@ -250,15 +250,16 @@ class SpanSender:
                 return self._hand
             chunks: list[bytes] = []
             count = size = 0
-            queue = self._queue
+            queue, most = self._queue, self._batch_spans
+            take = queue.popleft
             while queue:
-                more, chunk = queue[0]
-                if chunks and (count + more > self._batch_spans or size + len(chunk) > _MOST_BYTES):
+                more, chunk = item = take()
+                size += len(chunk)
+                if chunks and (count + more > most or size > _MOST_BYTES):
+                    queue.appendleft(item)  # opens the next batch
                     break
-                queue.popleft()
                 chunks.append(chunk)
                 count += more
-                size += len(chunk)
             self._taken += count
             if not chunks:
                 self._due = time.monotonic() + self._delay_s
