@@ -71,6 +71,10 @@ def main() -> None:
         from .memory import measure
     elif task == "ledger":
         from .ledger import measure
+    elif task == "metricpack":
+        from .metricpack import measure
+    elif task == "redis":
+        from .redis import measure
     else:
         raise SystemExit(f"no task {task!r}")
     answer = measure(variant, **options)

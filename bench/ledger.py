@@ -14,7 +14,7 @@ import orjson
 
 from .child import ready, run_apart
 from .figures import Result, median
-from .money import A_YEAR, BOT, END_NS, STARTING_EQUITY, fills, report, text, write_ledger
+from .money import A_YEAR, BOT, END_NS, STARTING_EQUITY, Fill, fills, report, text, write_ledger
 
 _BATCH = 200
 
@@ -171,13 +171,18 @@ def _window(root: Path) -> dict:
     return {"took_s": median(took), "fills": found.fills, "read": read, "size": size}
 
 
-_NOTHING = {"venue": None, "account": None, "position_side": None, "kind": "live"}
+def _entry(fill: Fill, said: dict):
+    """What the verb `fill` would make of it."""
+    from botobs.accounting.entries import read_fill
+
+    words = (fill.symbol, fill.side, said["fee_asset"], said["role"], None, None, None, None, "live")
+    numbers = (said["price"], said["qty"], said["fee"])
+    return read_fill(words, *numbers, said["fill_id"], said["ts"], END_NS, fill.order_id)
 
 
 def _grow(root: Path, directory: Path) -> dict:
     """Fills booked behind many others and fills booked into an empty ledger, in turn."""
     from botobs.accounting.checkpoint import restore
-    from botobs.accounting.entries import read_fill
 
     large, small = _account(root), _account(directory)
     restore(large, root / "state")
@@ -187,14 +192,13 @@ def _grow(root: Path, directory: Path) -> dict:
         told = []
         for _ in range(_BATCH):
             fill = next(coming)
-            said = report(fill, END_NS // 1_000_000 + turn * _BATCH + len(told))
-            told.append((fill.order_id, {**_NOTHING, **said, "symbol": fill.symbol, "side": fill.side}))
+            told.append((fill, report(fill, END_NS // 1_000_000 + turn * _BATCH + len(told))))
         order = (("large", large), ("small", small))
         for name, account in order if turn % 2 else order[::-1]:
-            entries = [read_fill(dict(said), now_ns=END_NS, order_id=order_id) for order_id, said in told]
+            entries = [_entry(*one) for one in told]
             before = time.thread_time_ns()
             for entry in entries:
-                account.ledger.settle(account.fill(entry).ticket)
+                account.ledger.settle_line(account.fill(entry).ticket)
             if turn >= 10:
                 found[name].append((time.thread_time_ns() - before) / _BATCH / 1e3)
     return found

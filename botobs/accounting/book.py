@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
     from botobs.accounting.lots import Mark
 
-__all__ = ["Book", "Entry", "TooOld"]
+__all__ = ["Book", "Entry", "Row", "TooOld"]
 
 _EVERY = 32  # entries between two savepoints
 _KEPT = 3  # savepoints
 
 _sums = operator.attrgetter(*SUMS)
+_seq = operator.itemgetter(1)  # of a row
 _TRADE = tuple((name, name.lstrip("_")) for name in TRADE)  # as it is here, and as it is told
-_Row: TypeAlias = "tuple[str, int, str | None, str, Decimal, Decimal, Decimal, str | None, str | None]"
+Row: TypeAlias = "tuple[str, int, str | None, str, Decimal, Decimal, Decimal, str | None, str | None]"
 _Key: TypeAlias = "tuple[str, str | None, int]"
 
 
@@ -94,7 +95,7 @@ class Book(Position):
 
     def __init__(self, instrument: Instrument, cost_basis: str = "average", position_side: str | None = None) -> None:
         super().__init__(instrument, cost_basis, position_side)
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._floor: _Key | None = None  # the last entry that is no longer remembered
         self._sold: _Key | None = None  # the last fill among what is no longer remembered
         self._newest: int | None = 0  # the highest number among those; None: not known
@@ -152,16 +153,23 @@ class Book(Position):
         Raises:
             TooOld: It belongs before what is remembered.
         """
-        row = (ts, seq, fill_id, fee_kind, signed_qty, price, fee, role, fee_asset)
-        if ts <= self._ts and self._is_late(row):
+        return self.take((ts, seq, fill_id, fee_kind, signed_qty, price, fee, role, fee_asset))
+
+    def take(self, row: Row) -> Change:
+        """Book a fill that lies there as the fields of an `Entry`.
+
+        Raises:
+            TooOld: It belongs before what is remembered.
+        """
+        if row[0] <= self._ts and self._is_late(row):
             return self._late(row)
         try:
-            change = self._fill(ts, seq, fee_kind, signed_qty, price, fee, role, fee_asset)
+            change = self._fill(row)
             self._rows.append(row)
         except BaseException:
             self._again()
             raise
-        self._ts = ts
+        self._ts = row[0]
         if len(self._rows) >= self._due:
             self._save()
             self._forget()
@@ -189,10 +197,7 @@ class Book(Position):
         Raises:
             TooOld: It belongs before what is remembered.
         """
-        ts, seq, fill_id, kind, qty, price, fee, role, asset = entry
-        if kind in ("funding", "position"):
-            return self._put(entry)
-        return self.fill(ts, seq, fill_id, qty, price, fee, role, fee_kind=kind, fee_asset=asset)
+        return self._put(entry) if entry.kind in ("funding", "position") else self.take(entry)
 
     def remove(self, seq: int) -> Change:
         """Take the entry `seq` out, as if it had never been; the change's sums are what that changed.
@@ -286,7 +291,7 @@ class Book(Position):
 
     # --- what is remembered ---
 
-    def _put(self, row: _Row) -> Change:
+    def _put(self, row: Row) -> Change:
         if row[0] <= self._ts and self._is_late(row):
             return self._late(row)
         try:
@@ -301,13 +306,14 @@ class Book(Position):
             self._forget()
         return change
 
-    def _apply(self, row: _Row) -> Change:
-        ts, seq, _, kind, qty, price, fee, role, asset = row
+    def _apply(self, row: Row) -> Change:
+        kind = row[3]
         if kind == "funding":
-            return self._fund(qty)
+            return self._fund(row[4])
         if kind == "position":
+            ts, seq, _, _, qty, price, _, _, _ = row
             return self._move(ts, seq, qty, self.instrument.worth(qty, price), ZERO, price, 0)
-        return self._fill(ts, seq, kind, qty, price, fee, role, asset)
+        return self._fill(row)
 
     def _last(self) -> _Key | None:
         if not self._rows:
@@ -315,11 +321,11 @@ class Book(Position):
         ts, seq, fill_id = self._rows[-1][:3]
         return ts, fill_id, seq
 
-    def _is_late(self, row: _Row) -> bool:
+    def _is_late(self, row: Row) -> bool:
         last = self._last()
         return last is not None and _order(row[0], row[2], row[1]) < _order(*last)
 
-    def _late(self, row: _Row) -> Change:
+    def _late(self, row: Row) -> Change:
         key = _order(row[0], row[2], row[1])
         if self._floor is not None and key < _order(*self._floor):
             raise TooOld(f"{row[0]} of {self.instrument.symbol}")
@@ -329,7 +335,7 @@ class Book(Position):
         found, mended = self._mend(at, row)
         return found._replace(late=True, closed=mended.closed, revised=mended.revised, undone=mended.undone)
 
-    def _mend(self, at: int, row: _Row | None) -> tuple[Change, Change]:
+    def _mend(self, at: int, row: Row | None) -> tuple[Change, Change]:
         """Put `row` in at `at`, or take out what is there: the row's own change, and what it did to the trades."""
         save = next(save for save in reversed(self._saves) if save.at <= at)
         was, tail = self._closed[save.closed :], self._rows[save.at :]
@@ -347,7 +353,7 @@ class Book(Position):
         self._forget()
         return (mended if row is None else changes[own]), mended
 
-    def _back(self, save: _Savepoint, tail: list[_Row]) -> list[Change]:
+    def _back(self, save: _Savepoint, tail: list[Row]) -> list[Change]:
         """Be as at `save`, and apply `tail` from there."""
         while self._saves[-1] is not save:
             self._saves.pop()
@@ -387,11 +393,12 @@ class Book(Position):
             self._floor = ts, fill_id, seq
             sold = next((row for row in reversed(gone) if row[3] not in ("funding", "position")), None)
             self._sold = self._sold if sold is None else (sold[0], sold[2], sold[1])
-            self._newest = max(self._newest or 0, *(row[1] for row in gone))
+            self._newest = max(self._newest or 0, *map(_seq, gone))
         del self._rows[: first.at]
         del self._closed[: first.closed]
         self._saves = [
-            save._replace(at=save.at - first.at, closed=save.closed - first.closed) for save in self._saves[surplus:]
+            _Savepoint(at - first.at, closed - first.closed, values, lots)
+            for at, closed, values, lots in self._saves[surplus:]
         ]
         self._due -= first.at
         if self._lots is not None and first.lots is not None:

@@ -163,10 +163,10 @@ class _Composer:
         fee = get("fee_value") or get("fee")
         try:
             if fee is not None and "fee_in" not in line:
-                change = book.fill(
-                    line["ts"], seq, fill_id, Decimal(line["size"] if line["side"] == "buy" else "-" + line["size"]),
-                    Decimal(line["price"]), Decimal(fee), get("role"),
-                )  # fmt: skip
+                qty = Decimal(line["size"] if line["side"] == "buy" else "-" + line["size"])
+                change = book.take((
+                    line["ts"], seq, fill_id, "quote", qty, Decimal(line["price"]), Decimal(fee), get("role"), None,
+                ))  # fmt: skip
             else:
                 change = book.put(entry_of(line))
         except TooOld:

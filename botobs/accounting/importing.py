@@ -10,17 +10,17 @@ import attrs
 
 from botobs.accounting.account import Booking
 from botobs.accounting.book import Book, Entry
-from botobs.accounting.entries import FillEntry, name, stamp
+from botobs.accounting.entries import FillEntry, stamp
 from botobs.accounting.exchange.fills import Bad
 from botobs.accounting.known import Places, is_as_told, meet
 from botobs.accounting.numbers import ZERO, exact, text
+from botobs.accounting.routes import Route, name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from botobs.accounting.account import Account
     from botobs.accounting.exchange.fills import ExchangeFill
-    from botobs.accounting.ledger import Ticket
 
 __all__ = ["ImportReport", "Problem", "import_fills"]
 
@@ -103,7 +103,7 @@ def import_fills(
     """
     report = ImportReport()
     found = _rows(account, rows, report)
-    last: Ticket | None = None
+    last: int | None = None
     with account.bulk():
         for done, (line, entry, more_fees, known) in enumerate(found, 1):
             booking = Booking(duplicate=True) if known else account.fill(entry)
@@ -128,7 +128,7 @@ def import_fills(
             if progress is not None and (done % _STEP == 0 or done == len(found)):
                 progress(done, len(found))
     if last is not None:
-        report.durable = account.ledger.settle(last)  # one sync for all of them
+        report.durable = account.ledger.settle_line(last)  # one sync for all of them
     return report
 
 
@@ -151,15 +151,16 @@ def _rows(account: Account, rows: Iterable[ExchangeFill | Bad], report: ImportRe
     places = Places(account)
     found = list(_read(account, rows, report, places))
     report.notes.extend(places.notes)
-    known = meet(account, [row.entry for row in found])
+    entries = [row.entry for row in found]
+    known = meet(account, entries)
     seen: Counter[bytes] = Counter()
     sorted_rows: list[tuple[tuple[Any, ...], _Row]] = []
     for at, row in enumerate(found):
-        entry = row.entry
+        entry = entries[at]
         if at not in known and entry.fill_id is None:
-            entry.fill_id = _id_of(entry, seen)
+            entry = entry._replace(fill_id=_id_of(entry, seen))
         key = Book.order(Entry(entry.ts, row.line, entry.fill_id, "quote", ZERO))
-        sorted_rows.append((key, row._replace(known=at in known)))
+        sorted_rows.append((key, row._replace(entry=entry, known=at in known)))
     if seen:
         report.notes.append(f"fills without an id got one made of what they say: {seen.total():,}")
     sorted_rows.sort(key=lambda item: item[0])
@@ -175,22 +176,24 @@ def _read(account: Account, rows: Iterable[ExchangeFill | Bad], report: ImportRe
                 report.refused += 1
                 _note(report, row.line, "refused", row.reason)
             continue
+        route = Route(
+            name(row.symbol) or row.symbol, row.side, name(row.fee_asset), row.role, name(row.venue), name(row.account),
+            row.position_side, kind="import",
+        )  # fmt: skip
         entry = FillEntry(
-            symbol=name(row.symbol) or row.symbol, side=row.side, qty=row.qty, price=row.price, ts=row.ts, timed=True,
-            received=received, fee=row.fee, fee_asset=name(row.fee_asset), role=row.role, order_id=name(row.order_id),
-            fill_id=name(row.fill_id), venue=name(row.venue), account=name(row.account),
-            position_side=row.position_side, kind="import",
+            route=route, qty=row.qty, price=row.price, ts=row.ts, timed=True, received=received, fee=row.fee,
+            order_id=name(row.order_id), fill_id=name(row.fill_id),
             more={"extra_fees": [[text(fee), asset] for fee, asset in row.extra_fees]} if row.extra_fees else None,
         )  # fmt: skip
-        places.place(entry)
-        yield _Row(row.line, entry, row.extra_fees)
+        yield _Row(row.line, places.place(entry), row.extra_fees)
 
 
 def _id_of(entry: FillEntry, seen: Counter[bytes]) -> str:
     """An id for a fill that has none: the same for the same row, whatever file it stands in."""
+    route = entry.route
     said = (
-        entry.ts, entry.symbol, entry.side, entry.qty.normalize(), entry.price.normalize(), entry.order_id,
-        entry.account, entry.venue, entry.position_side,
+        entry.ts, route.symbol, route.side, entry.qty.normalize(), entry.price.normalize(), entry.order_id,
+        route.account, route.venue, route.position_side,
     )  # fmt: skip
     body = "\0".join(map(str, said)).encode("utf-8", "surrogatepass")
     row = blake2b(body, digest_size=8).digest()

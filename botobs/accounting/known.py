@@ -37,17 +37,16 @@ class Places:
             self._of_market.setdefault(market(key[2]), set()).add(key)
         self._told: set[tuple[str | None, ...]] = set()
 
-    def place(self, entry: FillEntry) -> None:
-        """Give an entry the venue, account and spelling that the ledger has, where only one can be meant."""
-        said = (entry.account, entry.venue, entry.symbol)
+    def place(self, entry: FillEntry) -> FillEntry:
+        """The entry with the venue, account and spelling that the ledger has, where only one can be meant."""
+        route = entry.route
+        said = (route.account, route.venue, route.symbol)
         if said in self._exact:
-            return
+            return entry
         fitting = [
-            key for key in self._of_market.get(market(entry.symbol), ())
-            if entry.account in (None, key[0]) and entry.venue in (None, key[1])
+            key for key in self._of_market.get(market(route.symbol), ())
+            if route.account in (None, key[0]) and route.venue in (None, key[1])
         ]  # fmt: skip
-        if len(fitting) == 1:
-            entry.account, entry.venue, entry.symbol = fitting[0]
         if fitting and said not in self._told:
             self._told.add(said)
             places = "; ".join(sorted(map(_named, fitting)))
@@ -55,6 +54,7 @@ class Places:
                 f"{_named(said)} is taken for {places}, which the ledger has already" if len(fitting) == 1
                 else f"{_named(said)} is new; the ledger has {places}: say which with --venue, --account or --symbol"
             )  # fmt: skip
+        return entry._replace(route=route.elsewhere(*fitting[0])) if len(fitting) == 1 else entry
 
 
 def _named(key: tuple[str | None, str | None, str]) -> str:
@@ -77,7 +77,7 @@ class _Line(NamedTuple):
     venue: str | None
 
 
-def meet(account: Account, entries: Sequence[FillEntry]) -> set[int]:
+def meet(account: Account, entries: list[FillEntry]) -> set[int]:
     """Give entries the ids that the ledger has for them; which of them it has without an id.
 
     The same fill may have been told with its order's id and without, or without any id. One line is one fill: each is
@@ -98,13 +98,13 @@ def meet(account: Account, entries: Sequence[FillEntry]) -> set[int]:
         if line is not None:
             met.add(line.seq)
             by_content.pop(at, None)
-            _adopt(entries[at], line)
+            entries[at] = _adopted(entries[at], line)
     known: set[int] = set()
     for at, lines in sorted(by_content.items()):
         free = [line for line in lines if line.seq not in met]
         if free and _is_one_place(free):
             met.add(free[0].seq)
-            _adopt(entries[at], free[0])
+            entries[at] = _adopted(entries[at], free[0])
             if free[0].fill_id is None:
                 known.add(at)
     return known
@@ -119,11 +119,11 @@ def _candidates(account: Account, entries: Sequence[FillEntry]) -> tuple[_Candid
     contents: dict[tuple[str, str, Decimal, Decimal], list[int]] = defaultdict(list)
     nameless: dict[tuple[str, str, Decimal, Decimal], list[int]] = defaultdict(list)  # those without a fill id
     for at, entry in enumerate(entries):
-        name = market(entry.symbol)
-        content = name, entry.side, entry.qty, entry.price
+        name = market(entry.route.symbol)
+        content = name, entry.route.side, entry.qty, entry.price
         contents[content].append(at)
         if entry.fill_id is not None:
-            ids[name, entry.side, entry.fill_id].append(at)
+            ids[name, entry.route.side, entry.fill_id].append(at)
         else:
             nameless[content].append(at)
     by_id: _Candidates = defaultdict(list)
@@ -162,12 +162,13 @@ def _told_id(line: _Line) -> str | None:
 
 
 def _fits(entry: FillEntry, line: _Line) -> bool:
-    return entry.venue in (None, line.venue) and entry.account in (None, line.account)
+    route = entry.route
+    return route.venue in (None, line.venue) and route.account in (None, line.account)
 
 
 def _same(entry: FillEntry, lines: list[_Line]) -> _Line | None:
     """The line with the same fill id that is the same fill."""
-    place = entry.account, entry.venue
+    place = entry.route.account, entry.route.venue
     equal = [line for line in lines if line.order_id == entry.order_id]
     exact = next((line for line in equal if (line.account, line.venue) == place), None)
     if exact is not None or not _is_one_place(equal or lines):
@@ -188,9 +189,9 @@ def _alike(entry: FillEntry, line: _Line) -> bool:
     return near and (entry.qty, entry.price) == (line.qty, line.price)
 
 
-def _adopt(entry: FillEntry, line: _Line) -> None:
-    entry.symbol, entry.account, entry.venue = line.symbol, line.account, line.venue
-    entry.order_id, entry.fill_id = line.order_id, line.fill_id
+def _adopted(entry: FillEntry, line: _Line) -> FillEntry:
+    route = entry.route.elsewhere(line.account, line.venue, line.symbol)
+    return entry._replace(route=route, order_id=line.order_id, fill_id=line.fill_id)
 
 
 def is_as_told(new: str, old: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from botobs.accounting.ledger import FillIndex
 from botobs.accounting.numbers import text
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_FEE",
+    "content",
     "content_of",
     "differences",
-    "fill_line",
     "identity_of",
     "is_meant",
     "known_as",
@@ -34,20 +34,26 @@ NO_FEE = " "
 
 
 def identity_of(line: Mapping[str, Any]) -> bytes:
-    """The key of a fill in the index: venue, account, symbol, order, fill and side."""
+    """The key of a fill in the index, as its route has it (`Route.identity`)."""
     get = line.get
     return FillIndex.key(
-        get("venue", ""), get("account", ""), line["symbol"], get("order_id", ""), line["fill_id"], line["side"]
+        get("venue", ""), get("account", ""), line["symbol"], line["side"], get("order_id", ""), line["fill_id"]
     )
 
 
 def content_of(line: Mapping[str, Any]) -> int:
     """A checksum of what a fill says; the same report again has the same."""
-    fee, ts = "", f" {line['ts']}" if "timed" in line else ""
-    if "fee" in line and "fee_from" not in line:
-        fee = f" {line['fee']} {line.get('fee_asset')}"
-    said = f"{line['size']} {line['price']}{fee}{ts}"
-    return zlib.crc32(said.encode("utf-8", "surrogatepass"))
+    ts = f" {line['ts']}" if "timed" in line else ""
+    paid = f" {line['fee']} {line.get('fee_asset')}" if "fee" in line and "fee_from" not in line else ""
+    return crc32(f"{line['size']} {line['price']}{paid}{ts}".encode("utf-8", "surrogatepass"))
+
+
+def content(size: str, price: str, fee: str | None, asset: str | None, ts: str | None) -> int:
+    """As `content_of`: of the numbers as they are written, and of the time if the bot told it."""
+    paid = "" if fee is None else f" {fee} {asset}"
+    return crc32(
+        (f"{size} {price}{paid}" if ts is None else f"{size} {price}{paid} {ts}").encode("utf-8", "surrogatepass")
+    )
 
 
 def known_as(line: Mapping[str, Any], kind: str) -> tuple[bytes, int] | None:
@@ -59,48 +65,14 @@ def known_as(line: Mapping[str, Any], kind: str) -> tuple[bytes, int] | None:
         return None
     name = line["ts"] if get("funding_id") is None else f"id {line['funding_id']}"
     key = FillIndex.key("funding", get("of_account"), line["symbol"], name)
-    return key, zlib.crc32(_number(line["amount"]).encode())
+    return key, crc32(_number(line["amount"]).encode())
 
 
 def position_known_as(line: Mapping[str, Any]) -> tuple[bytes, int]:
     """Key and checksum of a position taken over."""
     get = line.get
     key = FillIndex.key("position", get("venue"), get("account"), line["symbol"], get("position_side"))
-    return key, zlib.crc32(f"{_number(line['qty'])} {_number(line['avg_px'])}".encode())
-
-
-def fill_line(entry: FillEntry, head: Mapping[str, Any]) -> dict[str, Any]:  # noqa: C901 - one straight path
-    """The fill as the ledger keeps it, without what the books have to say."""
-    line: dict[str, Any] = {
-        "type": "fill", "ts": entry.ts, "received": entry.received, **head, "symbol": entry.symbol, "side": entry.side,
-    }  # fmt: skip
-    if entry.role is not None:
-        line["role"] = entry.role
-    line["size"], line["price"] = text(entry.qty), text(entry.price)
-    if entry.fee is not None:
-        line["fee"] = text(entry.fee)
-    if entry.fee_asset is not None:
-        line["fee_asset"] = entry.fee_asset
-    if entry.order_id is not None:
-        line["order_id"] = entry.order_id
-    if entry.fill_id is not None:
-        line["fill_id"] = entry.fill_id
-    if entry.account is not None:
-        line["account"] = entry.account
-    if entry.venue is not None:
-        line["venue"] = entry.venue
-    if entry.position_side is not None:
-        line["position_side"] = entry.position_side
-    if entry.strategy is not None:
-        line["strategy"] = entry.strategy
-    line["kind"] = entry.kind
-    if entry.trace_id is not None:
-        line["trace_id"] = entry.trace_id
-    if entry.timed:
-        line["timed"] = True
-    if entry.more:
-        line["more"] = entry.more
-    return line
+    return key, crc32(f"{_number(line['qty'])} {_number(line['avg_px'])}".encode())
 
 
 def some(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,8 +94,9 @@ def differences(line: Mapping[str, Any], entry: FillEntry) -> dict[str, tuple[An
             continue
         if old is None or Decimal(old) != new:
             found[field] = (old, None if new is None else text(new))
-    if "fee" not in found and entry.fee_asset and line.get("fee_asset", entry.fee_asset) != entry.fee_asset:
-        found["fee_asset"] = (line["fee_asset"], entry.fee_asset)
+    asset = entry.route.fee_asset
+    if "fee" not in found and asset and line.get("fee_asset", asset) != asset:
+        found["fee_asset"] = (line["fee_asset"], asset)
     if entry.timed and line.get("timed") and line["ts"] != entry.ts:
         found["ts"] = (line["ts"], entry.ts)
     return found

@@ -18,6 +18,7 @@ _ONE = Decimal(1)
 _LIKE_USD = {"USDT": "USD", "USDC": "USD"}
 _MOST = 20_000
 _UNKNOWN = ("", "")
+_TWO = number(2)
 
 
 class Currencies:
@@ -46,40 +47,46 @@ class Marks:
 
     A price without a venue is one for all venues. A symbol that was never marked at a venue, or is asked for without
     one, has the newest of any.
+
+    Attributes:
+        prices: The marks, by venue and symbol.
+        noted: Prices of what nobody holds, read when they are needed; until then `prices` may not be the newest.
     """
 
     def __init__(self, instruments: Instruments, currencies: Currencies) -> None:
         self._instruments = instruments
         self._currencies = currencies
         self.prices: dict[tuple[str | None, str], Decimal] = {}
-        self._noted: dict[tuple[str | None, str], float] = {}  # of what nobody holds: read when they are needed
+        # of what nobody holds, a price or the two around it: read when they are needed
+        self.noted: dict[tuple[str | None, str], float | tuple[float, float]] = {}
         self._any: dict[str, tuple[str | None, str]] = {}  # the key last marked, by symbol
         self._venues: dict[str, set[str]] = {}  # where there is a newer price than the one without a venue, by symbol
         self._pair_of: dict[str, tuple[str, str] | None] = {}  # base and quote, by symbol
         self._pairs: dict[tuple[str, str], str] = {}  # base and quote -> the symbol last marked
         self.left_out = 0
 
-    def note(self, venue: str | None, symbol: str, price: float) -> None:
-        """Take a price that nobody needs yet; cheap."""
-        noted = self._noted
+    def note(self, venue: str | None, symbol: str, price: float | tuple[float, float]) -> None:
+        """Take a price that nobody needs yet, or the best bid and ask around it; cheap."""
+        noted = self.noted
         if len(noted) < _MOST:
             noted[venue, symbol] = price
 
     def settle(self) -> None:
         """Make marks of what was noted."""
-        noted = self._noted
+        noted = self.noted
         while noted:
             try:
                 key, price = noted.popitem()
             except KeyError:  # another thread was faster
                 return
-            self.set(*key, number(price))
+            exact = divide(number(price[0]) + number(price[1]), _TWO) if isinstance(price, tuple) else number(price)
+            self.set(*key, exact)
 
     def set(self, venue: str | None, symbol: str, price: Decimal) -> bool:
         """Take a price; False if there are too many symbols already."""
         key = (venue, symbol)
-        if self._noted:
-            self._noted.pop(key, None)
+        if self.noted:
+            self.noted.pop(key, None)
         if key not in self.prices:
             if len(self.prices) >= _MOST:
                 self.left_out += 1
@@ -117,7 +124,7 @@ class Marks:
 
     def get(self, venue: str | None, symbol: str) -> Decimal | None:
         """The mark of `symbol` at `venue`."""
-        if self._noted:
+        if self.noted:
             self.settle()
         prices = self.prices
         if venue is not None:
@@ -139,7 +146,7 @@ class Marks:
         """
         if self._currencies.same(currency, into):
             return _ONE
-        if self._noted:
+        if self.noted:
             self.settle()
         symbol = self._pairs.get(self._pair(currency, into))
         if symbol is not None:

@@ -19,6 +19,7 @@ from botobs.accounting.trade import Change, RoundTrip
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from botobs.accounting.book import Row
     from botobs.accounting.instruments import Instrument
     from botobs.accounting.lots import Lot
 
@@ -47,6 +48,8 @@ class Position:
         instrument: How the symbol settles.
         cost_basis: `average` or `fifo`.
         position_side: `long` or `short` in hedge mode; quantities are signed all the same.
+        settles: The currency that it settles in, if the instrument names one.
+        plain: A quantity is worth itself times the price.
         inventory: The signed quantity held.
         basis: What opened it was worth, signed like a worth.
         gross: What closing brought, before costs.
@@ -65,7 +68,7 @@ class Position:
         loose_funding: Funding while no trade was open.
     """
 
-    __slots__ = (*_ALL, "_closed", "_dust", "_lots", "_plain", "cost_basis", "instrument", "position_side")
+    __slots__ = (*_ALL, "_closed", "_dust", "_lots", "cost_basis", "instrument", "plain", "position_side", "settles")
 
     instrument: Instrument
     inventory: Decimal
@@ -105,7 +108,8 @@ class Position:
         self.cost_basis = cost_basis
         self.position_side = position_side
         self._dust = instrument.dust
-        self._plain = not instrument.inverse and instrument.multiplier == 1
+        self.settles = instrument.settle
+        self.plain = not instrument.inverse and instrument.multiplier == 1
         self._lots = Lots() if cost_basis == "fifo" else None
         self._closed: list[RoundTrip] = []
         for name in SUMS:
@@ -142,6 +146,11 @@ class Position:
         return () if self._lots is None else self._lots.open()
 
     @property
+    def opened_ts(self) -> str | None:
+        """When the open trade began."""
+        return None if self.trade_id is None else self._opened_ts
+
+    @property
     def trade(self) -> RoundTrip | None:
         """The open trade."""
         return None if self.trade_id is None else self._round_trip(self.trade_id, None)
@@ -152,12 +161,10 @@ class Position:
 
     # --- entries ---
 
-    def _fill(
-        self, ts: str, seq: int, kind: str, qty: Decimal, price: Decimal, fee: Decimal, role: str | None,
-        asset: str | None,
-    ) -> Change:  # fmt: skip
-        worth = qty * price if self._plain else self.instrument.worth(qty, price)
-        size = abs(worth)
+    def _fill(self, row: Row) -> Change:
+        ts, seq, _, kind, qty, price, fee, role, asset = row
+        worth = qty * price if self.plain else self.instrument.worth(qty, price)
+        size = worth if worth > ZERO else -worth
         if kind != "quote":
             qty, worth, fee = self._other_fee(kind, qty, price, fee, asset, worth)
         if role == "taker":
@@ -177,7 +184,7 @@ class Position:
         if kind == "base":
             if self.instrument.inverse:  # settles in the base: the fee is paid in coin and moves no contracts
                 return qty, worth, fee
-            net = qty - (fee if self._plain else divide(fee, self.instrument.multiplier))
+            net = qty - (fee if self.plain else divide(fee, self.instrument.multiplier))
             return net, self.instrument.worth(net, price), fee * price
         if kind != "unpriced":
             raise ValueError(f"a fee is 'quote', 'base' or 'unpriced', not {kind!r}")

@@ -15,10 +15,10 @@ from botobs.streams.encode import dumps
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
 
-    from botobs.accounting.account import Account
+    from botobs.accounting.books import Books
     from botobs.accounting.valuation import BookKey
 
-__all__ = ["entries_of", "entry_of", "key_of"]
+__all__ = ["entries_of", "entry_of", "key_of", "life_since"]
 
 
 _ONE = Decimal(1)
@@ -52,7 +52,7 @@ def entry_of(line: Mapping[str, Any]) -> Entry:
 
 
 def entries_of(
-    account: Account, key: BookKey, until: str | None = None, voided: Container[int] | None = None
+    account: Books, key: BookKey, until: str | None = None, voided: Container[int] | None = None
 ) -> list[Entry]:
     """Everything that the ledger has of one book, sorted; without what was `voided`, and before `until`."""
     gone = account.voided if voided is None else voided
@@ -66,9 +66,31 @@ def entries_of(
     return found
 
 
-def _lines(account: Account, symbol: str) -> Iterator[dict[str, Any]]:
+def life_since(books: Books, key: BookKey, ts: str) -> tuple[Book, list[Entry]]:
+    """A book as it was some time before `ts`, and everything that the ledger has of it since then, sorted.
+
+    It begins at the turn of an hour that was kept, if nothing older was told or taken back since; else at an earlier
+    one, or with the first line.
+    """
+    now = books.book(key)
+    while True:
+        at, seq, known = books.snapshots.before(ts, books.applied, only=key)
+        book = known.get(key, None if key in known else Book(now.instrument, now.cost_basis, key[3]))
+        if not at or book is None or book.instrument != now.instrument:
+            return Book(now.instrument, now.cost_basis, key[3]), entries_of(books, key)
+        lines = [line for line in _lines(books, key[2], seq + 1) if key_of(line) == key]
+        earliest = min((line["ts"] for line in lines), default=at)
+        if earliest >= at:
+            break
+        ts = earliest
+    entries = [entry_of(line) for line in lines if line["type"] != "void" and line["seq"] not in books.voided]
+    entries.sort(key=Book.order)
+    return book, entries
+
+
+def _lines(account: Books, symbol: str, since: int = 1) -> Iterator[dict[str, Any]]:
     needle = b'"symbol":' + dumps(symbol)
-    for _, raw in account.ledger.lines():
+    for _, raw in account.ledger.lines(since):
         if needle in raw:
             with contextlib.suppress(ValueError):  # a damaged line counts nowhere; `verify` names it
                 yield orjson.loads(raw)

@@ -30,6 +30,10 @@ class CurveSampler:
         interval_ns: Changes are due no sooner after the last sample. One that has to wait is not forgotten, not even
             when equity comes back meanwhile.
 
+    Attributes:
+        since: From here on,
+        until: and before this, nothing is `overdue`: so a fill need not ask.
+
     Example:
         >>> from botobs.accounting.calendar import Calendar
         >>> sampler = CurveSampler(Calendar())
@@ -38,7 +42,10 @@ class CurveSampler:
         (None, 'change')
     """
 
-    __slots__ = ("_calendar", "_equity", "_from", "_hour", "_interval", "_pending", "_share", "_ts", "_wake", "_within")
+    __slots__ = (
+        "_calendar", "_equity", "_from", "_hour", "_interval", "_pending", "_share", "_ts", "_wake", "_within", "since",
+        "until",
+    )  # fmt: skip
 
     def __init__(
         self, calendar: Calendar, threshold_bps: Decimal | int = 1, interval_ns: int = _SECOND
@@ -52,7 +59,7 @@ class CurveSampler:
         self._pending = False
         # nothing is due before `_wake`, while a change waits for it or `_from` < equity < `_within`
         self._from = self._within = ZERO
-        self._wake = -_EVER
+        self._wake = self.since = self.until = -_EVER
 
     def due(self, ts_ns: int, equity: Decimal) -> str | None:
         """Why a sample is due now; `None`: none is."""
@@ -62,11 +69,12 @@ class CurveSampler:
             return "start"
         if equity != self._equity and not self._from < equity < self._within:
             self._pending = True
+            self._wake = self.until = min(self._hour, self._ts + self._interval)
         return self.overdue(ts_ns)
 
     def overdue(self, now_ns: int) -> str | None:
         """Why a sample is due though nothing happens: for a chore that asks now and then. `None`: none is."""
-        if self._equity is None:
+        if self._equity is None or self.since <= now_ns < self.until:
             return None
         if now_ns < self._ts - _SET_BACK:
             self._ts, self._hour = now_ns, self._calendar.next_boundary(now_ns, "hour")
@@ -87,4 +95,5 @@ class CurveSampler:
         self._equity = equity
         self._from, self._within = _minus(equity, band), _plus(equity, band)
         self._ts, self._pending = ts_ns, False
-        self._wake = self._hour = self._calendar.next_boundary(ts_ns, "hour")
+        self.since = ts_ns
+        self._wake = self.until = self._hour = self._calendar.next_boundary(ts_ns, "hour")

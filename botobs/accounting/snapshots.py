@@ -110,10 +110,12 @@ class Snapshots:
         self.boundary = _after(at)
         return self.boundary
 
-    def before(self, ts: str, most_seq: int) -> tuple[str, int, dict[BookKey, Book | None]]:
+    def before(
+        self, ts: str, most_seq: int, *, only: BookKey | None = None
+    ) -> tuple[str, int, dict[BookKey, Book | None]]:
         """The newest there is from at or before `ts` and line `most_seq`: its time, the ledger's line, the books.
 
-        A book that is `None` has to be composed.
+        A book that is `None` has to be composed. With `only`, that book alone.
         """
         found = _bisect(self._places, ts)
         while found >= 0 and self._places[found][1] > most_seq:
@@ -130,6 +132,8 @@ class Snapshots:
             if self._places[place][4]:
                 break
         at, seq = self._places[found][:2]
+        if only is not None:
+            states = {only: states[only]} if only in states else {}
         return at, seq, {key: None if state is None else Book.of_state(state) for key, state in states.items()}
 
     def _write(self, at: str, seq: int, states: Mapping[BookKey, Any], *, full: bool) -> None:

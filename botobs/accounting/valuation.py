@@ -40,6 +40,10 @@ class Valuation:
 
     Args:
         currency: What a symbol settles in that names nothing, and what several currencies are converted to.
+
+    Attributes:
+        single: All currencies in which there is anything count as one.
+        total: While that is so, the PnL of all books.
     """
 
     def __init__(self, currency: str, currencies: Currencies, marks: Marks) -> None:
@@ -47,11 +51,11 @@ class Valuation:
         self._currencies = currencies
         self._marks = marks
         self._stands: dict[BookKey, _Stand] = {}
-        self._sums: dict[str, Decimal] = {}  # of their PnL, by settlement currency
+        self._sums: dict[str, Decimal] = {}  # of their PnL, by settlement currency, while it is not so
         self._held: dict[str, dict[BookKey, _Stand]] = {}  # those with a position, by symbol
         self._books: dict[tuple[str | None, str], dict[BookKey, Book]] = {}  # all, by venue and symbol
-        self._total = ZERO  # of them all, which means something while
-        self._single = True  # all currencies in which there is anything count as one
+        self.total = ZERO  # of them all, which means something while
+        self.single = True  # all currencies in which there is anything count as one
 
     def settles(self, book: Book) -> str:
         """The currency that the PnL of `book` comes in."""
@@ -64,12 +68,20 @@ class Valuation:
         stand = self._stands.get(key)
         if stand is None or stand.book is not book:
             stand = self._enter(key, book)
-        held = book.inventory != ZERO
+        held = bool(book.inventory)
         if held is not stand.held:
             self._hold(stand, held)
         if not (stand.live and book.fills) and is_blank(book) is stand.live:
             self._count(stand)
-        stand.flow = book.turn - book.fees + book.funding
+        stand.flow = pnl = book.turn - book.fees + book.funding
+        if mark is not None and held and book.plain:  # as `_value` does it
+            pnl += book.inventory * mark
+            if self.single:
+                self.total += pnl - stand.pnl
+            else:
+                self._sums[stand.currency] += pnl - stand.pnl
+            stand.pnl = pnl
+            return
         self._value(stand, mark)
         near = stand.near
         if mark is None and len(near) > 1:  # its price is theirs too
@@ -104,13 +116,19 @@ class Valuation:
         """There is something in a book in which there was nothing, or the other way round."""
         stand.live = not stand.live
         live = {self._currencies.counts_as(stand.currency) for stand in self._stands.values() if stand.live}
-        self._single = len(live) <= 1
+        single = len(live) <= 1
+        if single is not self.single:
+            self.single = single
+            self._sums = dict.fromkeys((each.currency for each in self._stands.values()), ZERO)
+            for each in self._stands.values():
+                self._sums[each.currency] += each.pnl
+            self.total = sum(self._sums.values(), ZERO)
 
     def rebuild(self, books: Mapping[BookKey, Book]) -> None:
         """Begin anew with `books`."""
         for kept in (self._stands, self._sums, self._held, self._books):
             kept.clear()
-        self._total, self._single = ZERO, True
+        self.total, self.single = ZERO, True
         for key, book in books.items():
             self.changed(key, book, self._marks.get(key[1], key[2]))
 
@@ -118,14 +136,14 @@ class Valuation:
         """The mark of `symbol` changed; whether anything held is worth more or less."""
         held = self._held.get(symbol)
         if held is None:
-            return not self._single  # it may be what a currency is converted by
+            return not self.single  # it may be what a currency is converted by
         for key, stand in held.items():
             self._value(stand, self._marks.get(key[1], symbol))
         return True
 
     def holds(self, symbol: str) -> bool:
         """Whether there is an open position."""
-        return symbol in self._held or not self._single
+        return symbol in self._held or not self.single
 
     def open_books(self) -> list[tuple[BookKey, Book]]:
         """The books with a position."""
@@ -138,8 +156,8 @@ class Valuation:
 
     def pnl(self) -> Decimal:
         """Total PnL since the beginning, in the account's currency; what cannot be converted is left out."""
-        if self._single:
-            return self._total
+        if self.single:
+            return self.total
         total = ZERO
         for currency, pnl in self._sums.items():
             rate = self._marks.rate(currency, self.currency)
@@ -154,10 +172,11 @@ class Valuation:
             book = stand.book
             price = unmarked(book, stand.near) if mark is None else mark
             if price is not None:
-                pnl += book.instrument.worth(book.inventory, price)
-        more = pnl - stand.pnl
-        self._sums[stand.currency] += more
-        self._total += more
+                pnl += book.inventory * price if book.plain else book.instrument.worth(book.inventory, price)
+        if self.single:
+            self.total += pnl - stand.pnl
+        else:
+            self._sums[stand.currency] += pnl - stand.pnl
         stand.pnl = pnl
 
 

@@ -6,8 +6,9 @@ import math
 import threading
 from typing import TYPE_CHECKING, Any
 
-from botobs.accounting.entries import known_name, moment, name, shown
+from botobs.accounting.entries import moment
 from botobs.accounting.numbers import divide, number
+from botobs.accounting.routes import known_name, name, shown
 from botobs.money.tail import Work
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from botobs.accounting.account import Account
+    from botobs.accounting.sampling import CurveSampler
     from botobs.faults import Faults
     from botobs.money.tail import Tail
     from botobs.trackers.trades import TradeTracker
@@ -52,7 +54,8 @@ class Prices:
         account: Whose positions they value.
         trades: Whose excursions they are.
         tail: Has done what follows from a price.
-        before: Called before a mark may change what the account is worth.
+        before: Called before a mark may change what the account is worth,
+        sampler: unless this one says that there is no need.
         moved: Called when the account's worth has changed, on the caller's thread.
         faults: Counts what is no price.
         wall: Tells the time.
@@ -67,6 +70,7 @@ class Prices:
         trades: TradeTracker,
         *,
         before: Callable[[int], object],
+        sampler: CurveSampler,
         moved: Callable[[int | None], object],
         tail: Tail,
         faults: Faults,
@@ -75,9 +79,11 @@ class Prices:
         self._account = account
         self._trades = trades
         self._before = before
+        self._sampler = sampler
         self._moved = moved
         self._tail = tail
         self.unknown: Callable[[], object] | None = None  # what is held has no price now
+        self.on_bar: Callable[[tuple[Any, ...], int], object] | None = None  # a bar was told, and when it came
         self._faults = faults
         self._wall = wall
         self._told: dict[tuple[str | None, str], str] = {}  # when the exchange said the newest mark was
@@ -104,6 +110,19 @@ class Prices:
                 else:
                     account.marks.note(venue, symbol, price)  # read when it is needed
                 return
+            if (
+                price is None
+                and type(bid) is float
+                and type(ask) is float
+                and type(symbol) is str
+                and (venue is None or type(venue) is str)
+                and 0.0 < bid < math.inf
+                and 0.0 < ask < math.inf
+                and not account.valuation.holds(symbol)
+                and not self._trades.watches(symbol)
+            ):
+                account.marks.note(venue, symbol, (bid, ask))  # their middle, exactly, when it is needed
+                return
             self.mark(symbol, price, bid, ask, venue, None)
         except Exception as error:
             self._faults.error("mark", error)
@@ -126,7 +145,9 @@ class Prices:
 
     def _take(self, symbol: str, price: Decimal, venue: str | None, when: str | None) -> None:
         now, trades = self._wall(), self._trades
-        self._before(now)
+        calm = self._sampler
+        if not calm.since <= now < calm.until:
+            self._before(now)
         moved = self._account.mark(symbol, price, venue, now)
         if moved or trades.watches(symbol):
             self._tail.put(Seen(trades, symbol, price, when, venue, now))
@@ -143,7 +164,10 @@ class Prices:
             self._unusable(f"bar of {shown(symbol)}: not four prices")
             return
         when = None if ts is None else self._time(ts)
-        self._tail.put(Work(self._barred, ((named, *values, volume, when), self._wall())))
+        bar, now = (named, *values, volume, when), self._wall()
+        self._tail.put(Work(self._barred, (bar, now)))
+        if self.on_bar is not None:
+            self.on_bar(bar, now)
         self.mark(named, close, None, None, None, ts)
 
     def _barred(self, bar: tuple[Any, ...], now: int) -> None:

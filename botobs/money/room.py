@@ -12,13 +12,13 @@ import attrs
 
 from botobs.accounting.account import Account, Terms
 from botobs.accounting.checkpoint import Checkpoint, restore
-from botobs.accounting.entries import name, shown
 from botobs.accounting.exchange.fees import FeeTable
 from botobs.accounting.instruments import guess
 from botobs.accounting.ledger import Ledger
 from botobs.accounting.marks import Currencies
 from botobs.accounting.numbers import exact, number
 from botobs.accounting.opened import history_of
+from botobs.accounting.routes import name, shown
 from botobs.accounting.samples import Samples, sample_of
 from botobs.accounting.sampling import CurveSampler
 from botobs.accounting.summing import totals
@@ -31,7 +31,6 @@ from botobs.events import (
     OrderSent,
 )
 from botobs.money.desk import Desk, Place
-from botobs.money.gauges import WINDOWS, publish_totals
 from botobs.money.prices import Prices
 from botobs.money.recovery import catch_up
 from botobs.money.tail import Tail
@@ -51,8 +50,8 @@ if TYPE_CHECKING:
     from botobs.config import Settings
     from botobs.events import Event
     from botobs.faults import Faults
+    from botobs.money.fills import Filled
     from botobs.money.report import FillReport
-    from botobs.money.tail import Work
     from botobs.streams.disk import Disk
     from botobs.trackers.order import Order
 
@@ -61,7 +60,6 @@ __all__ = ["Money"]
 _S = 1_000_000_000
 _SAVE_NS = 30 * _S
 _AGE_NS = 10 * _S
-_GAUGES_NS = 10 * _S
 _ORDERS_BACK = 5_000  # records of `execution` that are read for the orders of an earlier run
 
 
@@ -79,7 +77,6 @@ class Money:
         redact: Takes secrets out of what the bot said beside the known fields.
         history: Reads records of a stream: `history(stream, start_ns, end_ns)`, and `latest(stream, n)`.
         run_id: This run.
-        gauge: Sets a gauge: `gauge(name, value, **labels)`.
     """
 
     def __init__(
@@ -95,11 +92,9 @@ class Money:
         redact: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         history: Any,
         run_id: str,
-        gauge: Callable[..., None],
     ) -> None:
         self._settings, self._clock, self._faults = settings, clock, faults
         self._publish, self.set_aside, self._redact = publish, set_aside, redact
-        self._gauge, self._gauged_ns = gauge, 0
         self._troubles: list[Event] = []
         root = data_dir if settings.ledger else None
         self._folder = None if root is None else root / "state"
@@ -123,12 +118,13 @@ class Money:
         self.tail = Tail(faults, inline=settings.mode == "backtest")
         self.desk = Desk(
             self.account, self.orders, self.slippage, self.trades, publish=publish, set_aside=set_aside, faults=faults,
-            wall=clock.time_ns, before=self.turn, moved=self.moved, tail=self.tail,
+            wall=clock.time_ns, before=self.turn, sampler=self._sampler, moved=self.moved, tail=self.tail,
         )  # fmt: skip
         self.prices = Prices(
             self.account,
             self.trades,
             before=self.turn,
+            sampler=self._sampler,
             moved=self.moved,
             tail=self.tail,
             faults=faults,
@@ -269,7 +265,7 @@ class Money:
         """A time without a timezone is taken as UTC; said once a minute."""
         self._faults.say(verb, "naive", f"{verb}: a datetime without a timezone is taken as UTC")
 
-    def later(self, work: Work) -> Future[FillReport]:
+    def later(self, work: Filled) -> Future[FillReport]:
         """Finish a fill on a thread that may wait for the disk."""
         with self._making:
             if self._waiters is None:
@@ -326,15 +322,7 @@ class Money:
             if self.on_time is not None:
                 self.on_time()
             return
-        if not 0 <= now - self._gauged_ns < _GAUGES_NS:
-            self._gauged_ns = now
-            self.gauges()
         self.save()
-
-    def gauges(self) -> None:
-        """Set the gauges of the totals."""
-        for window in WINDOWS:
-            publish_totals(self.totals(window), window, self._gauge)
 
     def save(self, *, last: bool = False) -> None:
         """Keep the account for the next start."""
@@ -403,8 +391,6 @@ class Money:
         if waiters is not None:
             waiters.shutdown(wait=True)
         self.tail.settle()
-        with contextlib.suppress(Exception):
-            self.gauges()
         self.save(last=True)
         done = self.ledger.close(deadline)
         self._tell()

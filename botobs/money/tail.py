@@ -54,6 +54,7 @@ class Tail:
         self._faults = faults
         self._inline = inline
         self._waiting: deque[Work] = deque()
+        self.hold = self._waiting.append  # keep a place for what becomes ready later; `may_follow` then
         self._doing = threading.RLock()  # re-entrant: work may ask a noun, or publish to somebody who does
         self._busy = False
 
@@ -70,6 +71,8 @@ class Tail:
         """Something became ready: where nobody drains, it is done now."""
         if self._inline:
             self.settle()
+        elif len(self._waiting) > _MOST:
+            self.drain(1_000_000)
 
     def drain(self, budget_ns: int) -> bool:
         """Do what waits, for about `budget_ns`; whether some of it could be done and was not."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from botobs.money.fills import SAID
 from botobs.money.report import NOWHERE, FillReport, Place
 from botobs.stages.engine import ENGINES
+from botobs.stages.orders import name_order
 from botobs.stages.verbs import current_tick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from botobs.money.fills import Filled
     from botobs.money.room import Money
     from botobs.stages.engine import Engine
+    from botobs.stages.tick import Tick
 
 __all__ = ["MoneyVerbs"]
 
@@ -85,10 +89,12 @@ class MoneyVerbs:
         try:
             if not self._running():
                 return _said(order_id)
-            return self._money.order(
-                symbol, side, qty, decision_px=decision_px, order_id=order_id, place=self._place(keep=True),
-                details=details, more=more,
-            )  # fmt: skip
+            place = self._place(keep=True)
+            made = self._money.order(
+                symbol, side, qty, decision_px=decision_px, order_id=order_id, place=place, details=details, more=more
+            )
+            self._place(keep=True, order_id=made)
+            return made
         except Exception as error:
             self._own.faults.error("order", error)
             return _said(order_id)
@@ -150,24 +156,11 @@ class MoneyVerbs:
         Returns:
             What became of it.
         """
-        said = {
-            "price": price, "qty": qty, "symbol": symbol, "side": side, "fee": fee, "fee_asset": fee_asset,
-            "role": role, "fill_id": fill_id, "ts": ts, "venue": venue, "account": account,
-            "position_side": position_side, "kind": kind,
-        }  # fmt: skip
-        try:
-            if self._own not in ENGINES:
-                return _OVER
-            money = self._money
-            if type(ts) is not int and _is_naive(ts):
-                money.naive("fill")
-            told: Mapping[str, Any] | None = None
-            if more:
-                said["strategy"] = more.pop("strategy", None)
-                told = money.context("fill", more, said)
-            return money.desk.fill(order_id, said, self._place(keep=True), told)
-        except Exception as error:
-            return self._broken("fill", {"order_id": order_id, **said, **more}, error)
+        said = (
+            price, qty, symbol, side, fee, fee_asset, role, fill_id, ts, venue, account, position_side, kind,
+            more.pop("strategy", None) if more else None,
+        )  # fmt: skip
+        return self._fill(order_id, said, more, wait=True)  # type: ignore[return-value]
 
     async def afill(
         self,
@@ -189,27 +182,17 @@ class MoneyVerbs:
         **more: Any,
     ) -> FillReport:
         """As `fill`, but waits for the disk off the loop. Once begun it books, whatever becomes of its task."""
-        said = {
-            "price": price, "qty": qty, "symbol": symbol, "side": side, "fee": fee, "fee_asset": fee_asset,
-            "role": role, "fill_id": fill_id, "ts": ts, "venue": venue, "account": account,
-            "position_side": position_side, "kind": kind,
-        }  # fmt: skip
+        said = (
+            price, qty, symbol, side, fee, fee_asset, role, fill_id, ts, venue, account, position_side, kind,
+            more.pop("strategy", None) if more else None,
+        )  # fmt: skip
+        done = self._fill(order_id, said, more, wait=False)
+        if isinstance(done, FillReport):
+            return done
         try:
-            if not self._running():
-                return _OVER
-            money = self._money
-            if type(ts) is not int and _is_naive(ts):
-                money.naive("fill")
-            told: Mapping[str, Any] | None = None
-            if more:
-                said["strategy"] = more.pop("strategy", None)
-                told = money.context("fill", more, said)
-            done = money.desk.book_fill(order_id, said, self._place(keep=True), told)
-            if isinstance(done, FillReport):
-                return done
-            waiting = money.later(done)
+            waiting = self._money.later(done)
         except Exception as error:
-            return self._broken("fill", {"order_id": order_id, **said, **more}, error)
+            return self._broken("fill", _named(order_id, said, more), error)
         import asyncio  # noqa: PLC0415 - whoever awaits has it loaded already
 
         return await asyncio.shield(asyncio.wrap_future(waiting))
@@ -257,8 +240,8 @@ class MoneyVerbs:
         try:
             if self._running():
                 self._money.reject(
-                    order_id, code, message, self._place(keep=True), attempt=attempt, max_retries=max_retries,
-                    market=market, error=error,
+                    order_id, code, message, self._place(keep=True, order_id=order_id), attempt=attempt,
+                    max_retries=max_retries, market=market, error=error,
                 )  # fmt: skip
         except Exception as unexpected:
             self._own.faults.error("reject", unexpected)
@@ -391,14 +374,28 @@ class MoneyVerbs:
     def _running(self) -> bool:
         return self._own in ENGINES
 
-    def _place(self, *, keep: bool = False) -> Place:
-        """Where in the loop this is said; with `keep`, the tick's trace is worth keeping for it."""
+    def _fill(
+        self, order_id: Any, said: tuple[Any, ...], more: Mapping[str, Any], *, wait: bool
+    ) -> FillReport | Filled:
+        """Book a fill, `said` as in `SAID`; with `wait` until it is durable."""
+        try:
+            if self._own not in ENGINES:
+                return _OVER
+            money, ts = self._money, said[8]
+            if type(ts) is not int and _is_naive(ts):
+                money.naive("fill")
+            told = money.context("fill", more, dict(zip(SAID, said, strict=True))) if more else None
+            tick = current_tick()
+            place = NOWHERE if tick.engine is not self._own else _place_in(tick, keep=True, order_id=order_id)
+            done = money.desk.book(order_id, said, place, told)
+            return money.desk.filled(done) if wait and done.__class__ is not FillReport else done  # type: ignore[arg-type]
+        except Exception as error:
+            return self._broken("fill", _named(order_id, said, more), error)
+
+    def _place(self, *, keep: bool = False, order_id: Any = None) -> Place:
+        """Where in the loop this is said; with `keep`, the tick's trace is worth keeping, and names the order."""
         tick = current_tick()
-        if tick.engine is not self._own:
-            return NOWHERE
-        if keep:
-            tick.keep("order")
-        return Place(tick.bar_id, tick.id if tick.keeps else None)
+        return NOWHERE if tick.engine is not self._own else _place_in(tick, keep=keep, order_id=order_id)
 
     def _broken(self, where: str, said: dict[str, Any], error: Exception) -> FillReport:
         """A bug of ours: what was reported is kept all the same."""
@@ -410,9 +407,20 @@ class MoneyVerbs:
         return FillReport(reason=f"botobs failed: {type(error).__name__}: {error}", durable=kept)
 
 
+def _place_in(tick: Tick, *, keep: bool, order_id: Any) -> Place:
+    if keep:
+        name_order(tick, order_id)
+    return Place(tick.bar_id, tick.id if tick.keeps else None)
+
+
 def _is_naive(ts: Any) -> bool:
     """Whether it is a datetime without a timezone."""
     return issubclass(type(ts), dt.datetime) and ts.tzinfo is None
+
+
+def _named(order_id: Any, said: tuple[Any, ...], more: Mapping[str, Any]) -> dict[str, Any]:
+    """What `fill` was given, by the names of its parameters."""
+    return {"order_id": order_id, **dict(zip(SAID, said, strict=True)), **more}
 
 
 _OVER = FillReport(reason="botobs is not running")

@@ -29,6 +29,7 @@ __all__ = ["Slippage", "SlippageRow", "SlippageTracker", "slipped"]
 
 _minus, _times = EXACT.subtract, EXACT.multiply
 _MOST = 1e300
+_PALTRY, _VAST = 1e-100, 1e100  # within these, quotients are far from what a float cannot say
 _ONE = Instrument("").multiplier
 
 
@@ -270,10 +271,16 @@ def slipped(
     order: Order, instrument: Instrument, price: Decimal, qty: Decimal, side: str
 ) -> tuple[float, Decimal, Decimal] | None:
     """Slippage of a fill in bps and in money, for an answer; it counts in no statistic."""
-    sign = 1 if side == "buy" else -1
-    if instrument.inverse:
-        return _slipped_exactly(order, instrument, price, qty, sign)
-    return _slipped(order, instrument, price, qty, sign)
+    decision = order.decision_px
+    if decision is None:
+        return None
+    difference, base = _minus(price, decision), order.decision_f
+    found = float(difference)
+    if instrument.inverse or instrument.multiplier is not _ONE or not (base > _PALTRY and -_VAST < found < _VAST):
+        return _slipped_exactly(order, instrument, price, qty, 1 if side == "buy" else -1)
+    bps = found / base * 1e4
+    product = _times(qty, difference)
+    return (bps, product, product) if side == "buy" else (-bps, _minus(ZERO, product), product)
 
 
 def _slipped(

@@ -6,8 +6,9 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any
 
-from botobs.accounting.entries import Refused, stamp
+from botobs.accounting.entries import stamp
 from botobs.accounting.numbers import EXACT, number
+from botobs.accounting.routes import Refused
 from botobs.accounting.sides import side as side_of
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import bisect
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from botobs.accounting.entries import Refused, moment
+from botobs.accounting.entries import moment
 from botobs.accounting.exchange.balance import best, rows_of, shifted, shown, within
 from botobs.accounting.exchange.comparison import Comparison, Difference, Entry, FieldDifference
 from botobs.accounting.exchange.effects import Effect, Sums, add, difference, effect, fees_of
@@ -15,6 +15,7 @@ from botobs.accounting.exchange.ours import Waiting, fill_of, instrument_of, lin
 from botobs.accounting.exchange.statement import FREE, Statement, fits
 from botobs.accounting.instruments import Instrument, guess
 from botobs.accounting.numbers import ZERO, exact, number, text
+from botobs.accounting.routes import Refused
 from botobs.errors import BotobsError
 
 if TYPE_CHECKING:

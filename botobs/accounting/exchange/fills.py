@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from botobs.accounting.entries import Refused
 from botobs.accounting.exchange import cells
 from botobs.accounting.instruments import guess
 from botobs.accounting.numbers import EXACT
+from botobs.accounting.routes import Refused
 from botobs.errors import BotobsError
 
 if TYPE_CHECKING:

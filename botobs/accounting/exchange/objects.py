@@ -6,10 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from botobs.accounting.entries import Refused
 from botobs.accounting.exchange import cells
 from botobs.accounting.exchange.fields import keys_of
 from botobs.accounting.exchange.fills import Bad, ExchangeFill, Reading, build, refuse_other
+from botobs.accounting.routes import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from botobs.accounting.entries import Refused
 from botobs.accounting.exchange.export import unsafe
 from botobs.accounting.exchange.fields import REQUIRED, columns_of, normal
 from botobs.accounting.exchange.fills import Bad, ExchangeFill, Reading, build, refuse_other
+from botobs.accounting.routes import Refused
 from botobs.errors import BotobsError
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from binascii import hexlify, unhexlify
 from hashlib import blake2b
 
-__all__ = ["FIRST", "SEAL", "digest_of", "is_sealed", "link", "seal", "seq_of"]
+__all__ = ["EMPTY", "FIRST", "SEAL", "digest_of", "is_sealed", "link", "seal", "seq_of"]
 
 FIRST = bytes(16)  # what the first line follows
-_EMPTY = blake2b(digest_size=16)
+EMPTY = blake2b(digest_size=16)  # of nothing; a copy takes half the time of making one
 SEAL = 43  # bytes of ,"hash":"<32 digits>"}
 
 
 def link(previous: bytes, body: bytes) -> bytes:
     """The digest of a line whose `body` follows a line with the digest `previous`."""
-    digest = _EMPTY.copy()  # half the time of making one
+    digest = EMPTY.copy()
     digest.update(previous)
     digest.update(body)  # apart: to join them would copy the line
     return digest.digest()

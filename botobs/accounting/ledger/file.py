@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botobs.accounting.ledger.chain import seq_of
 from botobs.accounting.ledger.head import NO_TIME
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from botobs.clock import Clock
     from botobs.streams.disk import Disk
 
-__all__ = ["CLOSED", "LiveFile"]
+__all__ = ["CLOSED", "LiveFile", "is_time"]
 
 CLOSED: Final = -1
+_WIDTH: Final = len(NO_TIME)
 
 
 class LiveFile:
@@ -102,7 +103,7 @@ class LiveFile:
 
     def span(self, ts: str) -> None:
         """Note the exchange time of a line."""
-        if len(ts) == 27 and ts[-1] == "Z" and ts.isascii():
+        if is_time(ts):
             if ts > self.highest or self.highest == NO_TIME:
                 self.highest = ts
             if ts < self.lowest or self.lowest == NO_TIME:
@@ -257,3 +258,8 @@ class LiveFile:
             self._disk.sync(fd)
         finally:
             os.close(fd)
+
+
+def is_time(ts: Any) -> bool:
+    """Whether it is a time as lines have it, that the head has room for."""
+    return type(ts) is str and len(ts) == _WIDTH and ts[-1] == "Z" and ts.isascii()

@@ -7,7 +7,7 @@ import itertools
 import os
 import struct
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from zlib import crc32
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ _SHELVES: Final = 65_536  # by the first two bytes of the key: 15 entries each i
 _ENTRY: Final = struct.Struct("<8sII")  # key, content, line
 _CONTENT: Final = struct.Struct("<II")
 _WIDTH: Final = _ENTRY.size
-_MAGIC: Final = b"botobs-fill-index 1\n"
+_MAGIC: Final = b"botobs-fill-index 2\n"
 _COVER: Final = struct.Struct("<20sQQI")  # magic, watermark, entries, checksum
+_EMPTY: Final = blake2b(digest_size=8)
 _SIZES: Final = struct.Struct(f"<{_SHELVES}I")
 
 
@@ -34,7 +35,7 @@ class FillIndex:
 
     Example:
         >>> index = FillIndex()
-        >>> key = index.key("binance", "main", "BTCUSDT", "o1", "f1", "buy")
+        >>> key = index.key("binance", "main", "BTCUSDT", "buy", "o1", "f1")
         >>> index.add(key, 77, 1)
         >>> index.get(key), index.get(b"\0" * 8), len(index)
         ((77, 1), None, 1)
@@ -49,7 +50,7 @@ class FillIndex:
 
     @staticmethod
     def key(*identity: str | None) -> bytes:
-        """Eight bytes for (venue, account, symbol, order_id, fill_id, side)."""
+        """Eight bytes for (venue, account, symbol, side, order_id, fill_id)."""
         try:
             text = "\0".join(identity)  # type: ignore[arg-type]
         except TypeError:
@@ -57,7 +58,22 @@ class FillIndex:
             text = "\0".join(identity)  # type: ignore[arg-type]
         if text.count("\0") >= len(identity) > 0:  # one of them brings such a character along
             text = repr(list(identity))
-        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        digest = _EMPTY.copy()  # half the time of making one
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        return digest.digest()
+
+    @staticmethod
+    def begun(*identity: str | None) -> Any:
+        r"""The hash of the first parts of a key, to be gone on with: the others, with a `\0` between them.
+
+        `None`: one of the parts has such a character itself, and only `key` tells them apart.
+        """
+        text = "\0".join([part or "" for part in identity])
+        if text.count("\0") >= len(identity):
+            return None
+        digest = _EMPTY.copy()
+        digest.update(f"{text}\0".encode("utf-8", "surrogatepass"))
+        return digest
 
     def get(self, key: bytes) -> tuple[int, int] | None:
         """The checksum of the content and the line of the fill `key`; None if there is none."""
@@ -87,6 +103,16 @@ class FillIndex:
         else:
             shelf += _ENTRY.pack(key, crc, seq)
             self._count += 1
+
+    def enter(self, key: bytes, crc: int, seq: int) -> None:
+        """Enter the fill `key`, which `get` did not find."""
+        shelves, number = self._shelves, key[0] << 8 | key[1]
+        shelf = shelves[number]
+        if shelf is None:
+            shelves[number] = bytearray(_ENTRY.pack(key, crc, seq))
+        else:
+            shelf += _ENTRY.pack(key, crc, seq)
+        self._count += 1
 
     def remove(self, key: bytes) -> bool:
         """Strike out the fill `key`; whether it was there."""

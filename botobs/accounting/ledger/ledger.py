@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Final
 
+from botobs.accounting.ledger.chain import seq_of
 from botobs.accounting.ledger.head import read_head
 from botobs.accounting.ledger.reading import Part, Reader, record, told_time
 from botobs.accounting.ledger.verify import Known, Verification, verify
@@ -125,8 +126,8 @@ class Ledger(Writer):
         """The line with that number."""
         with self.lock:
             recent = self._recent
-            at = seq - recent[0][0] if recent else -1
-            kept = recent[at][1] if 0 <= at < len(recent) and recent[at][0] == seq else None
+            at = seq - seq_of(recent[0]) if recent else -1
+            kept = recent[at] if 0 <= at < len(recent) and seq_of(recent[at]) == seq else None
         if kept is None:
             kept = next((line for _, line in self.lines(seq, seq)), None)
         return None if kept is None else record(kept)
@@ -155,10 +156,9 @@ class Ledger(Writer):
             return [found for _, line in remembered if (found := record(line)) is not None]
         with self.lock:
             kept = list(self._recent)[-n:] if not self._read_only else []
-        whole = bool(kept) and kept[-1][0] - kept[0][0] == len(kept) - 1 and kept[-1][0] == self.next_seq - 1
-        lines = [line for _, line in kept]
-        if not (whole and (len(kept) == n or kept[0][0] == 1)):
-            lines = self._from_the_end(self._reader, n)
+        first, last = (seq_of(kept[0]), seq_of(kept[-1])) if kept else (0, -1)
+        whole = last - first == len(kept) - 1 and last == self.next_seq - 1
+        lines = kept if whole and (len(kept) == n or first == 1) else self._from_the_end(self._reader, n)
         return [found for line in lines if (found := record(line)) is not None]
 
     def verify(self) -> Verification:

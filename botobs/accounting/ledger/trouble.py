@@ -29,18 +29,19 @@ class Trouble:
 
     Attributes:
         notes: What was not told as yet.
+        kinds: What fails now: `write`, `sync`.
     """
 
     def __init__(self, listener: Callable[[str, str], object] | None, faults: Faults) -> None:
         self._listener = listener
         self._faults = faults
-        self._kinds: set[str] = set()
+        self.kinds: set[str] = set()
         self.notes: deque[tuple[str, str]] = deque()
         self._wait = _SHORTEST_S
         self._again = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self._kinds)
+        return bool(self.kinds)
 
     @property
     def may_try(self) -> bool:
@@ -53,15 +54,15 @@ class Trouble:
             self._faults.error(f"ledger.{kind}", error)
         self._again = time.monotonic() + self._wait
         self._wait = min(self._wait * 2, _LONGEST_S)
-        if kind not in self._kinds:
-            self._kinds.add(kind)
+        if kind not in self.kinds:
+            self.kinds.add(kind)
             self.notes.append((kind, f"the ledger cannot {kind}: {error}"))
 
     def over(self) -> None:
         """Note that everything is on the disk again."""
         self._again, self._wait = 0.0, _SHORTEST_S
-        if self._kinds:
-            self._kinds.clear()
+        if self.kinds:
+            self.kinds.clear()
             self.notes.append(("resumed", "the ledger is whole again: everything is on the disk"))
 
     def note(self, kind: str, message: str) -> None:

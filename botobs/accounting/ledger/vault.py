@@ -51,6 +51,7 @@ class Vault:
         shared: Lets those who sync at once do it together.
         due_ns: When the live file is due for the archive.
         look_at: When to see whether it is still there (monotonic).
+        note_at: When the head is due to tell of the newest line, where nothing is synced (monotonic).
         closed: Whether nothing may be written any more.
     """
 
@@ -66,7 +67,7 @@ class Vault:
         self.look_at = 0.0
         self.closed = False
         self._rotate_ns = rotate_ns
-        self._rotate_after = self._note_at = 0.0
+        self._rotate_after = self.note_at = 0.0
         self._faults = faults
         self._trouble = trouble
         self._head_path = root / "state" / "ledger.head"
@@ -197,8 +198,8 @@ class Vault:
         Where lines need not survive the machine, this is not done for each: it would cost as much as writing one.
         """
         now = time.monotonic()
-        if self._head.seq < seq and (at_once or now >= self._note_at):
-            self._note_at = now + _NOTE_S
+        if self._head.seq < seq and (at_once or now >= self.note_at):
+            self.note_at = now + _NOTE_S
             self.write_head(self.tail)
 
     def write_head(self, tail: tuple[int, bytes]) -> None:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from botobs.accounting.ledger.chain import FIRST, digest_of, link
+from botobs.accounting.ledger.chain import EMPTY, FIRST, digest_of, seq_of
+from botobs.accounting.ledger.file import is_time
+from botobs.accounting.ledger.head import NO_TIME
 from botobs.accounting.ledger.reading import Reader, told_time
 from botobs.accounting.ledger.trouble import Trouble
 from botobs.accounting.ledger.vault import Vault
@@ -79,11 +81,12 @@ class Writer:
         self._notes = self._trouble.notes
         self._digest = FIRST
         self._pending: deque[tuple[int, bytes]] = deque()
-        self._recent: deque[tuple[int, bytes]] = deque(maxlen=_RECENT)
+        self._recent: deque[bytes] = deque(maxlen=_RECENT)
         self._packed: list[tuple[int, int, bytes]] = []  # lines before those, of a ledger without files
+        self._added_at = 0.0  # when a line was added last (monotonic)
         self._smooth = False  # nothing stands in the way of the next line
         self._adding = 0  # the line that is being added
-        self._after: list[tuple[Ticket, Any]] = []  # lines that a signal handler added meanwhile
+        self._after: list[tuple[Ticket, bytes, str | None]] = []  # lines that a signal handler added meanwhile
         self._close_next = False
         self._abandoned = False
         self._vault: Vault | None = None
@@ -111,11 +114,24 @@ class Writer:
         Raises nothing; should a signal handler of the bot's raise in the middle, `next_seq` tells whether the line was
         added.
         """
+        if type(fields) is not dict or "seq" in fields or "hash" in fields:
+            fields = _without_ours(fields)
+        ts = fields.get("ts")
+        return self.add_said(dumps(fields)[1:-1], ts if is_time(ts) else None, now_ns)
+
+    def add_said(self, said: bytes, ts: str | None, now_ns: int | None = None) -> Ticket:
+        """As `add`, of what is JSON already: an object without its braces, without `seq` and `hash`.
+
+        Args:
+            said: The fields.
+            ts: The exchange time among them, as `rfc3339` writes it.
+            now_ns: What time it is.
+        """
         if self._adding:
-            return self._add_after(fields)
+            return self._add_after(said, ts)
         self._adding = self.next_seq
         try:
-            return self._add(self.next_seq, fields, now_ns)
+            return self._add(self.next_seq, said, ts, now_ns)
         finally:
             self._adding = 0
             if self._after or self._close_next or self._notes:
@@ -123,12 +139,17 @@ class Writer:
 
     def settle(self, ticket: Ticket) -> bool:
         """Return when the line is durable as configured; False if it is not. Called without `lock`."""
-        vault, seq = self._vault, ticket.seq
+        return self.settle_line(ticket.seq)
+
+    def settle_line(self, seq: int) -> bool:
+        """As `settle`, of a line's number: so that nobody need keep the ticket."""
+        vault = self._vault
         if vault is None or self._abandoned or seq > vault.tail[0]:
             return False
         if not self._syncs:
-            vault.note_end(seq)
-            if self._trouble and not self._pending and not vault.suspect:
+            if self._added_at >= vault.note_at:
+                vault.note_end(seq)
+            if self._trouble.kinds and not self._pending and not vault.suspect:
                 self._over()
             return True
         if seq <= vault.shared.durable:
@@ -212,40 +233,47 @@ class Writer:
         if self._vault is not None:
             self._vault.abandon()
 
-    def _add(  # noqa: C901  # one straight path: calls cost
-        self, seq: int, fields: dict[str, Any], now: int | None = None
+    def _add(  # noqa: C901, PLR0912 - one straight path: calls cost
+        self, seq: int, said: bytes, ts: str | None, now: int | None = None
     ) -> Ticket:
-        if type(fields) is not dict or "seq" in fields or "hash" in fields:
-            fields = _without_ours(fields)
-        body = b'{"seq":%d,%b' % (seq, dumps(fields)[1:-1]) if fields else b'{"seq":%d' % seq
+        body = b'{"seq":%d,%b' % (seq, said) if said else b'{"seq":%d' % seq
         vault = self._vault
         if vault is None:
             return self._add_in_memory(seq, body)
-        digest = link(self._digest, body)
+        hashed = EMPTY.copy()  # as `link` does it
+        hashed.update(self._digest)
+        hashed.update(body)
+        digest = hashed.digest()
         line = b"".join((body, b',"hash":"', hexlify(digest), b'"}\n'))
         file = vault.file
         if now is None:
             now = self._now()
-        if not self._smooth or file.size >= self._rotate_bytes or now > vault.due_ns or monotonic() >= vault.look_at:
+        self._added_at = at = monotonic()
+        length = len(line)
+        if not self._smooth or at >= vault.look_at or now > vault.due_ns or file.size >= self._rotate_bytes:
             self._prepare(vault, now)
         try:
             written = False
             if self._smooth:
                 try:
                     done = self._to_system(file.fd, line)
-                    written = done == len(line) or vault.append(line, done) == len(line)
+                    written = done == length or vault.append(line, done) == length
                 except Exception as error:
                     self._trouble.begin("write", error)
             if not written:
                 return self._keep(vault, Ticket(seq, line, written), digest)
             if not file.first_seq:
                 vault.first(seq, now)
-            ts = fields.get("ts")
-            if type(ts) is str and not file.lowest <= ts <= file.highest:
-                file.span(ts)
-            tail, size = (seq, digest), file.size + len(line)
+            if ts is not None:  # as `span` does it
+                if ts > file.highest:
+                    file.highest = ts
+                    if file.lowest == NO_TIME:
+                        file.lowest = ts
+                elif ts < file.lowest:
+                    file.lowest = ts
+            tail = (seq, digest)
             # nothing is called between these four, so that no signal handler comes in between
-            file.size = size
+            file.size += length
             vault.tail = tail
             self._digest = digest
             self.next_seq = seq + 1
@@ -255,7 +283,7 @@ class Writer:
             raise
         if self._syncs:
             vault.unsynced.append((seq, line))
-        self._recent.append((seq, line))
+        self._recent.append(line)
         return Ticket(seq, line, written)
 
     def _now(self) -> int:
@@ -273,7 +301,7 @@ class Writer:
         self.next_seq = ticket.seq + 1
         if not self._abandoned:
             self._pending.append((ticket.seq, ticket.line))
-        self._recent.append((ticket.seq, ticket.line))
+        self._recent.append(ticket.line)
         return ticket
 
     def _prepare(self, vault: Vault, now: int) -> None:
@@ -343,7 +371,7 @@ class Writer:
                 vault.write_head(vault.tail)
             elif not vault.reach(vault.tail[0], deadline):
                 return False
-            if self._trouble and not self._pending:
+            if self._trouble.kinds and not self._pending:
                 self._over()
             return True
         finally:
@@ -362,9 +390,9 @@ class Writer:
         self.next_seq = seq + 1
         if len(self._recent) == _RECENT:  # nothing else has them: late fills and voids have to find them again
             older = [self._recent.popleft() for _ in range(_RECENT // 2)]
-            packed = zlib.compress(b"".join(kept for _, kept in older), 1)
-            self._packed.append((older[0][0], older[-1][0], packed))
-        self._recent.append((seq, line))
+            packed = zlib.compress(b"".join(older), 1)
+            self._packed.append((seq_of(older[0]), seq_of(older[-1]), packed))
+        self._recent.append(line)
         return Ticket(seq, line, written=False)
 
     def _remembered(self, since: int = 1, until: int = 1 << 63) -> Iterator[tuple[int, bytes]]:
@@ -375,21 +403,21 @@ class Writer:
             if first <= until and last >= since:
                 lines = enumerate(zlib.decompress(data).splitlines(), first)
                 yield from ((seq, line) for seq, line in lines if since <= seq <= until)
-        yield from ((seq, line[:-1]) for seq, line in recent if since <= seq <= until)
+        yield from ((seq, line[:-1]) for line in recent if since <= (seq := seq_of(line)) <= until)
 
-    def _add_after(self, fields: dict[str, Any]) -> Ticket:
+    def _add_after(self, said: bytes, ts: str | None) -> Ticket:
         """Beneath a signal handler that came in the middle of `add`: its line follows the one under way."""
         ticket = Ticket(self._adding + 1 + len(self._after), b"", written=False)
-        self._after.append((ticket, fields.copy() if type(fields) is dict else fields))
+        self._after.append((ticket, said, ts))
         return ticket
 
     def _finish(self) -> None:
         """Do what a signal handler could not do in the middle of `add`, and tell what there is to tell."""
         while self._after:
-            ticket, fields = self._after[0]
+            ticket, said, ts = self._after[0]
             self._adding = self.next_seq
             try:
-                done = self._add(self.next_seq, fields)
+                done = self._add(self.next_seq, said, ts)
             finally:
                 self._adding = 0
                 del self._after[0]
