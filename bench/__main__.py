@@ -13,7 +13,7 @@ from time import perf_counter
 # module of each benchmark, in the order of the limits
 _ALL = {
     "stage": "stage", "cpu": "cpu", "paced": "paced", "memory": "memory", "import": "imports", "fills": "fills",
-    "ledger": "ledger", "safety": "safety", "metricpack": "metricpack", "scrape": "scrape",
+    "ledger": "ledger", "safety": "safety", "redis": "redis", "metricpack": "metricpack", "scrape": "scrape",
 }  # fmt: skip
 
 

@@ -73,7 +73,7 @@ class Faults:
                 self._logged.clear()
             self._logged[where, cause] = now
         try:
-            logger.warning("botobs: %s", message[:1000])
+            logger.warning("botobs: %s", _one_line(message[:1000]))
         except Exception:  # a broken handler of the bot's must not become the bot's problem
             with self._lock:
                 self._errors["logging"] = self._errors.get("logging", 0) + 1
@@ -93,6 +93,13 @@ class Faults:
         """What was dropped, by stream."""
         with self._lock:
             return dict(self._dropped)
+
+
+def _one_line(text: str) -> str:
+    """`text` as any handler can write it: a lone surrogate would fail it, a line end would begin a line of its own."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _text(error: BaseException) -> str:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _IDLE_KEPT = 4  # as many calls at once are rare; more threads end when their call does
+_AT_ONCE_S = 0.001
 _DEEPEST = 8  # a call within a call within a call ...: from here on inline, under the limit of the outer ones
 
 
@@ -152,10 +153,18 @@ class Pool:
         """How many calls hang at the moment."""
         return len(self.crew.abandoned)
 
-    def call(self, fn: Callable[[*Ts], T], *args: *Ts, limit_s: float) -> Outcome[T]:
+    def call(
+        self, fn: Callable[[*Ts], T], *args: *Ts, limit_s: float, meanwhile: Callable[[], object] | None = None
+    ) -> Outcome[T]:
         """Call `fn(*args)` on another thread, in a copy of the caller's context, and wait at most `limit_s`.
 
         Never raises what `fn` raises. An exception in the waiting itself (Ctrl-C) comes through.
+
+        Args:
+            fn: The function.
+            *args: What it gets.
+            limit_s: How long it is waited for.
+            meanwhile: Called here if `fn` does not end at once; not before, so as to keep `fn` from nothing.
         """
         begun = time.perf_counter()
         depth = getattr(_here, "depth", 0)
@@ -176,7 +185,7 @@ class Pool:
                 return _inline(fn, args, begun)
         try:
             worker.take(job)
-            in_time = job.done.acquire(timeout=min(max(limit_s, 0.0), threading.TIMEOUT_MAX))
+            in_time = _ended(job.done, limit_s, meanwhile)
         except BaseException:
             crew.give_up(job)
             raise
@@ -186,6 +195,18 @@ class Pool:
         if job.error is not None:
             return Outcome("failed", None, job.error, took_s)
         return Outcome("done", job.value, None, took_s)
+
+
+def _ended(done: Any, limit_s: float, meanwhile: Callable[[], object] | None) -> bool:
+    """Wait until `done` is free; whether that was within `limit_s`."""
+    longest = min(max(limit_s, 0.0), threading.TIMEOUT_MAX)
+    if meanwhile is None or longest <= _AT_ONCE_S:
+        return bool(done.acquire(timeout=longest))
+    if done.acquire(timeout=_AT_ONCE_S):
+        return True
+    begun = time.perf_counter()
+    meanwhile()
+    return bool(done.acquire(timeout=max(longest - _AT_ONCE_S - (time.perf_counter() - begun), 0.0)))
 
 
 def _inline(fn: Callable[..., T], args: tuple[Any, ...], begun: float) -> Outcome[T]:

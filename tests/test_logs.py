@@ -18,6 +18,7 @@ import orjson
 import pytest
 import structlog
 from botobs import logs
+from botobs.faults import Faults
 from botobs.logs import otlp
 from botobs.streams import Redactor
 from hypothesis import given, settings
@@ -514,6 +515,7 @@ def test_a_child_process_writes_nothing_into_its_parent_s_files(tmp_path):
     text = f"""
 import logging, os, sys, botobs
 from botobs import logs
+from botobs.faults import Faults
 log = logging.getLogger("bot"); log.setLevel("DEBUG"); log.addHandler(logs.Handler())
 obs = botobs.start("bot", data_dir={str(tmp_path)!r})
 with botobs.tick("BTC"):
@@ -634,6 +636,7 @@ def test_botobs_own_logger_is_quiet_and_a_root_at_debug_does_not_loop(tmp_path):
     text = f"""
 import logging, botobs
 from botobs import logs
+from botobs.faults import Faults
 obs = botobs.start("bot", data_dir={str(tmp_path)!r}, otlp_endpoint="http://127.0.0.1:1")
 obs.faults.say("here", "quiet", "nobody listens")
 root = logging.getLogger(); root.setLevel(0); root.addHandler(logs.Handler(otlp=True))
@@ -984,3 +987,8 @@ def test_orjson_reads_every_line(tmp_path):
             logger.info("line %d\nwith a break \u2028 and \x00", n)
     raw = (tmp_path / "logs" / "logs.jsonl").read_bytes().splitlines()
     assert [orjson.loads(line)["message"].split()[1] for line in raw if line] == [str(n) for n in range(200)]
+
+
+def test_what_botobs_says_is_one_line_that_any_handler_can_write(caplog):
+    Faults().say("here", "cause", "a reason\nWARNING with \ud800, \0 and an ü")
+    assert caplog.messages == [r"botobs: a reason\nWARNING with \ud800, \x00 and an ü"]

@@ -120,7 +120,7 @@ class Desk:
         if verdict is None:
             return
         if verdict.says == "over":
-            self.over(now_ns, perf_ns, verdict.key)
+            self.over(now_ns, perf_ns, verdict.key, verdict.message)
             return
         kind = type(event).kind or type(event).__name__
         self._admit(
@@ -132,14 +132,15 @@ class Desk:
             perf_ns,
         )  # fmt: skip
 
-    def over(self, ts_ns: int, perf_ns: int, key: Any) -> None:
+    def over(self, ts_ns: int, perf_ns: int, key: Any, ending: str = "") -> None:
         """What `key` was about is over: say so once, and listen again."""
         about = made("", "info", "", "", None, key, scrub=self._scrub, ts_ns=0).key
         said = self._cooldowns.resolve(about)
         if said is None:
             return
         lasted = max(ts_ns - said.began_ns, 0) / 1e9
-        alert = self._made("info", said.title, f"Over after {_span(lasted)}.", None, about, ts_ns=ts_ns)
+        told = f"Over after {_span(lasted)}.{' ' if ending else ''}{ending}"
+        alert = self._made("info", said.title, told, None, about, ts_ns=ts_ns)
         alert = attrs.evolve(alert, recovery=True, held=said.held, since_ns=said.held_since_ns)
         self._dirty = self._urgent = True
         self._route(alert, perf_ns, said)

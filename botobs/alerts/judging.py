@@ -67,7 +67,7 @@ def _judged(rule: Rule, event: Event) -> Verdict | None:
     title = filled(rule.title or type(event).__name__, event, values)
     key = filled(rule.key, event, values) if rule.key is not None else _own_key(rule, event)
     if over:
-        return Verdict("over", key)
+        return Verdict("over", key, message=filled(rule.ending, event, values))
     return Verdict(
         "alert", key, filled(rule.level, event, values), title, filled(rule.message, event, values),
         _fields(rule, event, values),

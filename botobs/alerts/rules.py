@@ -11,6 +11,8 @@ import attrs
 from botobs.alerts.alert import text_of
 from botobs.clock import rfc3339
 from botobs.events import (
+    BackupFailed,
+    BackupMade,
     EquitySampled,
     Event,
     FillConflict,
@@ -28,7 +30,14 @@ from botobs.events.safety import (
     KillSwitchChanged,
     SameBarRoundTrip,
 )
-from botobs.events.switch import KeepAliveFailed
+from botobs.events.switch import (
+    KeepAliveChanged,
+    KeepAliveFailed,
+    KillSwitchAnswered,
+    KillSwitchDrilled,
+    KillSwitchReset,
+    KillSwitchWarned,
+)
 from botobs.events.vitals import BotAwake, BotSilent
 
 __all__ = ["Rule", "built_in", "filled", "values_of"]
@@ -55,6 +64,7 @@ class Rule:
         fields: Which of the event's fields are shown.
         when: Whether it is one; `None`: always.
         until: Whether it says that it is over.
+        ending: What there is to say of that.
         trusted: It is botobs's own and needs no guard.
     """
 
@@ -66,6 +76,7 @@ class Rule:
     fields: tuple[str, ...] | Mapping[str, Said] | Callable[[Any], object] = ()
     when: Condition | None = None
     until: Condition | None = None
+    ending: Said = ""
     trusted: bool = False
 
 
@@ -93,18 +104,45 @@ def _drawdown(event: EquitySampled) -> float | None:
         return None
 
 
+def _undone(event: KillSwitchChanged) -> list[str]:
+    """What failed in a drill."""
+    return event.failed if isinstance(event, KillSwitchDrilled) else []
+
+
 def _switch_level(event: KillSwitchChanged) -> str:
     if event.drill:
-        return "info"
+        return "warning" if _undone(event) else "info"
     return "critical" if event.state == "halted" else "warning"
 
 
 def _switch_title(event: KillSwitchChanged) -> str:
-    return "Kill switch drill" if event.drill else f"Kill switch: {event.state}"
+    if event.drill:
+        return f"Kill switch drill{' failed' if _undone(event) else ''}"
+    return f"Kill switch: {event.state}"
+
+
+def _switch_message(event: KillSwitchChanged) -> str:
+    return "\n".join([event.reason or "-", *_undone(event)])
+
+
+def _switch_ending(event: KillSwitchChanged) -> str:
+    return f"Armed again by {event.by}: {event.reason}" if isinstance(event, KillSwitchReset) else ""
 
 
 def _switch_key(event: KillSwitchChanged) -> str:
     return f"kill-switch-drill-{event.ts_ns}" if event.drill else "kill-switch"
+
+
+def _near_title(event: KillSwitchWarned) -> str:
+    if event.why == "unknown":
+        return f"{event.trigger}: what it limits is not known"
+    return f"{event.trigger}: {event.used or 0.0:.0%} of the way to its limit"
+
+
+def _near_message(event: KillSwitchWarned) -> str:
+    if event.why == "unknown":
+        return "The kill switch cannot see whether this limit is broken."
+    return "The kill switch trips at 100%."
 
 
 def built_in(*, drawdown: float | None = 0.05) -> tuple[Rule, ...]:
@@ -138,16 +176,27 @@ def built_in(*, drawdown: float | None = 0.05) -> tuple[Rule, ...]:
             key="features-stale", fields=lambda event: event.features, when=_on, until=_over,
         ),
         Rule(
-            event=KillSwitchChanged, level=_switch_level, title=_switch_title, message="{reason}", key=_switch_key,
-            fields=("state", "previous", "trigger", "by"),
+            event=KillSwitchChanged, level=_switch_level, title=_switch_title, message=_switch_message,
+            key=_switch_key, fields=("state", "previous", "trigger", "by"), ending=_switch_ending,
             when=lambda event: event.drill or event.state != "active",
             until=lambda event: not event.drill and event.state == "active",
+        ),
+        Rule(  # positions may be open still
+            event=KillSwitchAnswered, level="critical", title="Kill switch: a callback failed",
+            message=lambda event: "\n".join(event.failed), key=lambda event: f"kill-switch-callbacks-{event.ts_ns}",
+            when=lambda event: event.failed,
+        ),
+        Rule(
+            event=KillSwitchWarned, title=_near_title, message=_near_message,
+            key="kill-switch-{why}-{trigger}", fields=lambda event: event.inputs,
+            when=lambda event: event.why == "near" or event.lasting,  # else it is one bad tick
         ),
         Rule(
             event=KeepAliveFailed, level="critical", title="Keep-alive {name} fails",
             message="{error} ({failures} in a row). Without it the exchange cancels everything.",
             key="keep-alive-{name}", fields=("name", "failures"),
         ),
+        Rule(event=KeepAliveChanged, key="keep-alive-{name}", when=_never, until=lambda event: event.calling),
         Rule(
             event=BotSilent, level="critical", title="No decision for {age_s:.0f} s",
             message="The process lives. Usual are {usual_s} s, the limit is {limit_s} s.", key="bot-silent",
@@ -170,6 +219,11 @@ def built_in(*, drawdown: float | None = 0.05) -> tuple[Rule, ...]:
             message="Run {run_id}, process {pid}, last seen {last_seen}.", key="unclean-end",
             fields=("run_id", "pid", "started", "last_seen"),
         ),
+        Rule(
+            event=BackupFailed, title="The backup failed", message="{where}: {error}", key="backup-failed",
+            fields=("where", "error", "failures", "last"),
+        ),
+        Rule(event=BackupMade, key="backup-failed", when=_never, until=_always),
         Rule(
             event=PositionAged, title="{symbol} held for {age_s:.0f} s", message="The limit is {limit_s:.0f} s.",
             key="position-aged-{trade_id}", fields=("symbol", "qty", "age_s", "limit_s", "trade_id"),

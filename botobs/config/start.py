@@ -59,4 +59,16 @@ class StartSettings(TypedDict, total=False):
     slack_channel: str | None
     alert_cooldown: str | float | timedelta
     alert_drawdown: float
+    alert_same_bar: bool
+    feed_silence: str | float | timedelta
+    funding_age: str | float | timedelta
+    feature_age: str | float | timedelta
+    stale_features: int
     redis_url: str | None
+    redis_stream: str | None
+    redis_prefix: str | None
+    redis_field: str | None
+    redis_maxlen: int | None
+    backup_url: str | None
+    backup_every: str | float | timedelta
+    backup_keep: int | None

@@ -29,7 +29,6 @@ class Setting:
         env: The environment variables that give it, the first found wins; none if text cannot tell it.
         meaning: What it does, for the documentation.
         takes: What would be right, for error messages and the documentation.
-        effective: Whether this version acts on it; the others are checked and kept.
         secret: Its value is never shown.
     """
 
@@ -39,7 +38,6 @@ class Setting:
     env: tuple[str, ...]
     meaning: str
     takes: str
-    effective: bool = True
     secret: bool = False
 
 
@@ -51,12 +49,11 @@ def _row(
     *,
     env: tuple[str, ...] = (),
     text: bool = True,
-    effective: bool = True,
     secret: bool = False,
 ) -> Any:
     row = {
         "parse": parse, "default": default, "env": env, "meaning": meaning, "takes": takes,
-        "effective": effective, "secret": secret, "text": text,
+        "secret": secret, "text": text,
     }  # fmt: skip
     return attrs.field(default=default, metadata=row)
 
@@ -316,13 +313,85 @@ class Settings:
         "a fraction above 0, at most 1",
         "How far equity may fall below its peak before somebody is told.",
     )
+    alert_same_bar: bool = _row(
+        values.flag,
+        default=True,
+        takes="true or false",
+        meaning="Tell somebody of a round trip that began and ended in one bar; false for a market maker.",
+    )
+    feed_silence: float = _row(
+        values.period,
+        30.0,
+        "a duration such as `30s`, or a number of seconds",
+        "How long a feed may be silent for which `watch` says nothing else.",
+    )
+    funding_age: float = _row(
+        values.period,
+        3600.0,
+        "a duration such as `1h`, or a number of seconds",
+        "How old a funding rate may be.",
+    )
+    feature_age: float = _row(
+        values.period,
+        300.0,
+        "a duration such as `5m`, or a number of seconds",
+        "How old a feature may be for which `staleness.watch` says nothing else.",
+    )
+    stale_features: int = _row(
+        values.whole(0, 1_000),
+        5,
+        "a whole number of features",
+        "How many features may be too old before somebody is told.",
+    )
     redis_url: str | None = _row(
         values.url("redis", "rediss", "unix"),
         None,
         "a URL such as `redis://localhost:6379/0` or `None`",
-        "Events are also published there.",
-        effective=False,
+        "Records and executions are also published there, to Redis streams; needs the extra `redis`.",
         secret=True,
+    )
+    redis_stream: str = _row(
+        values.line(200),
+        "quantum:stream:apply.result",
+        "the key of a stream",
+        "Executions go there, in the form that `botobs metricpack` reads.",
+    )
+    redis_prefix: str = _row(
+        values.line(100),
+        "botobs",
+        "text",
+        "Records go to `<prefix>:<bot>:<stream>`.",
+    )
+    redis_field: str = _row(
+        values.line(100),
+        "json",
+        "the name of a field",
+        "In an entry of those streams, the record stands under this name.",
+    )
+    redis_maxlen: int = _row(
+        values.whole(1, 1_000_000_000),
+        100_000,
+        "a whole number of entries, at least 1",
+        "About how many entries each stream keeps; older ones go.",
+    )
+    backup_url: str | None = _row(
+        values.line(2_000),
+        None,
+        "a folder or an fsspec URL such as `s3://bucket/bot`, or `None`",
+        "Where the data directory is backed up while the bot runs; `None`: nowhere.",
+        secret=True,
+    )
+    backup_every: float = _row(
+        values.period,
+        3600.0,
+        "a duration such as `1h`, or a number of seconds",
+        "How long from one backup to the next.",
+    )
+    backup_keep: int | None = _row(
+        values.whole(1, 1_000_000),
+        None,
+        "a whole number of backups, at least 1, or `None`",
+        "How many backups to keep, the newest ones; `None`: all.",
     )
     tables: Mapping[str, Any] = attrs.field(factory=dict)
     warnings: tuple[str, ...] = ()
@@ -337,10 +406,6 @@ class Settings:
         if name not in BY_NAME:
             raise KeyError(name)
         return self.origins.get(name, "default")
-
-    def given_without_effect(self) -> list[str]:
-        """Settings that somebody gave and that nothing in this version acts on."""
-        return [row.name for row in SETTINGS if not row.effective and row.name in self.origins]
 
     def __repr__(self) -> str:
         parts = [f"bot={self.bot!r}"]
@@ -367,8 +432,7 @@ def table_markdown() -> str:
     for row in SETTINGS:
         default = str(row.default) if isinstance(row.default, Path) else row.default
         default = f"{default:g}" if isinstance(default, float) else repr(default)
-        later = "" if row.effective else " *Checked and kept; nothing acts on it yet.*"
         variables = ", ".join(f"`{name}`" for name in row.env) or "in code only"
-        cells = (f"`{row.name}`", row.takes, f"`{default}`", variables, row.meaning + later)
+        cells = (f"`{row.name}`", row.takes, f"`{default}`", variables, row.meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -10,6 +10,10 @@ from .base import (
     stream_of,
     to_record,
 )
+from .insight import (
+    PredictionSettled,
+    RegimeChanged,
+)
 from .money import (
     CostBooked,
     EquitySampled,
@@ -31,6 +35,8 @@ from .money import (
     VoidBooked,
 )
 from .runs import (
+    BackupFailed,
+    BackupMade,
     RunEnded,
     RunStarted,
     TailRepaired,
@@ -73,6 +79,8 @@ from .vitals import (
 
 __all__ = [
     "AlertFate",
+    "BackupFailed",
+    "BackupMade",
     "BotAwake",
     "BotSilent",
     "CostBooked",
@@ -115,7 +123,9 @@ __all__ = [
     "OrderRejected",
     "OrderSent",
     "PositionAged",
+    "PredictionSettled",
     "Recorded",
+    "RegimeChanged",
     "RunEnded",
     "RunStarted",
     "SameBarRoundTrip",

@@ -11,7 +11,7 @@ from .base import Event, Importance
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RunEnded", "RunStarted", "TailRepaired", "UncleanEnd"]
+__all__ = ["BackupFailed", "BackupMade", "RunEnded", "RunStarted", "TailRepaired", "UncleanEnd"]
 
 
 @attrs.frozen(kw_only=True)
@@ -87,3 +87,50 @@ class TailRepaired(Event):
     tail_of: str = attrs.field(metadata={"key": "stream"})
     bytes_set_aside: int
     where: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class BackupMade(Event):
+    """The data directory was backed up, and what was sent was read back.
+
+    Attributes:
+        where: The place.
+        at: The moment that the backup shows (RFC 3339).
+        lines: The last line of the ledger in it.
+        files: How many files it has.
+        bytes: How much that is.
+        sent_bytes: How much of it was new, compressed.
+        took_s: How long it took.
+    """
+
+    stream: ClassVar[str | None] = "runs"
+    kind: ClassVar[str | None] = "backup_made"
+
+    where: str
+    at: str
+    lines: int
+    files: int
+    bytes: int
+    sent_bytes: int
+    took_s: float
+
+
+@attrs.frozen(kw_only=True)
+class BackupFailed(Event):
+    """The data directory could not be backed up; it is tried again.
+
+    Attributes:
+        where: The place.
+        error: Why.
+        failures: How often in a row.
+        last: The moment that the last whole backup shows (RFC 3339); `None`: none is known.
+    """
+
+    stream: ClassVar[str | None] = "runs"
+    kind: ClassVar[str | None] = "backup_failed"
+    importance: ClassVar[Importance] = Importance.HIGH
+
+    where: str
+    error: str
+    failures: int = 1
+    last: str | None = None

@@ -141,6 +141,7 @@ class KillSwitchAnswered(_OfSwitch):
     Attributes:
         callbacks: `name`, `outcome` (`done`, `failed`, `hung`, `started`), `took_ms` and `error` of each.
         took_ms: From the decision to the end of the last one.
+        late: It was started on the bot's loop, and nobody waited for it; `took_ms` is its own time then.
     """
 
     kind: ClassVar[str | None] = "callbacks"
@@ -148,6 +149,12 @@ class KillSwitchAnswered(_OfSwitch):
     reason: str
     callbacks: Sequence[Mapping[str, Any]]
     took_ms: float
+    late: bool | None = None
+
+    @property
+    def failed(self) -> list[str]:
+        """Those that did not do what they were for, and why."""
+        return _failed(self.callbacks)
 
 
 @attrs.frozen(kw_only=True)
@@ -171,6 +178,16 @@ class KillSwitchDrilled(KillSwitchChanged):
     durable: bool
     source: str = "bot"
 
+    @property
+    def failed(self) -> list[str]:
+        """What a trip would not have done, and why."""
+        return [*_failed(self.callbacks), *(() if self.durable else ("the disk did not take it",))]
+
+
+def _failed(callbacks: Sequence[Mapping[str, Any]]) -> list[str]:
+    bad = [one for one in callbacks if one.get("outcome") in ("failed", "hung")]
+    return [f"{one.get('name')} {one['outcome']}: {one.get('error') or 'no word why'}" for one in bad]
+
 
 @attrs.frozen(kw_only=True)
 class KillSwitchWarned(_OfSwitch):
@@ -181,6 +198,7 @@ class KillSwitchWarned(_OfSwitch):
         why: `near`, `unknown` or `unconfirmed`.
         used: How much of the limit is used: 0.8 is 80 %.
         inputs: The figures.
+        lasting: It is no single bad value that made it unknown; so an alert follows.
     """
 
     kind: ClassVar[str | None] = "warning"
@@ -190,6 +208,7 @@ class KillSwitchWarned(_OfSwitch):
     why: str
     used: float | None = None
     inputs: Mapping[str, Any] | None = None
+    lasting: bool | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
 import attrs
 
 from botobs.events.switch import KillSwitchFound, KillSwitchReset, KillSwitchResetRefused, KillSwitchTrippedAgain
+from botobs.safety import requests
 from botobs.safety.core import Core
 from botobs.safety.latch import ACTIVE, Standing
-from botobs.safety.said import Answer, line
+from botobs.safety.said import Answer, lacking, line
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Arming"]
 
@@ -28,9 +36,8 @@ class Arming(Core):
             Whether it was done, and why not; refused if either is empty.
         """
         who, why = line(by, 100), line(reason)
-        missing = [name for name, value in (("by", who), ("reason", why)) if not value]
-        if missing:
-            refused = f"a reset needs {' and '.join(missing)}"
+        refused = lacking(who, why)
+        if refused is not None:
             self._refuse_reset(who, why, refused)
             return Answer(ok=False, reason=refused)
         with self._changing:
@@ -40,7 +47,10 @@ class Arming(Core):
             self._arm(now)
         durable = durable and self._latch.sync()
         self._tell_reset(before, now, durable=durable)
-        return Answer(ok=True, reason="" if durable else "the disk did not take it: a restart finds it tripped")
+        broken = [name for limits in tuple(self._series) for name in limits.broken()]
+        said = [] if durable else ["the disk did not take it: a restart finds it tripped"]
+        said += [f"{name} is still broken: the next equity trips it again" for name in dict.fromkeys(broken)]
+        return Answer(ok=True, reason="; ".join(said))
 
     def _arm(self, now: Standing) -> None:
         """Where it stands is `now`, active; limits count anew. Whoever calls holds `_changing`."""
@@ -51,6 +61,7 @@ class Arming(Core):
         self._look_at_orders()
 
     def _tell_reset(self, before: Standing, now: Standing, *, durable: bool, source: str = "bot") -> None:
+        self._faults.say("kill_switch", f"reset {now.seq}", f"the kill switch is armed again by {now.by}: {now.reason}")
         self._say(
             KillSwitchReset(
                 ts_ns=self._pace.wall(), state=ACTIVE, previous=before.state, reason=now.reason, by=now.by,
@@ -89,6 +100,24 @@ class Arming(Core):
             self._tell_reset(current, found, durable=True, source="outside")
         else:
             self._keep(current, found)
+
+    def look(self) -> None:
+        """Whether somebody outside wants something."""
+        self.poll()
+        if self._folder is not None and not self._drilling and requests.asked(self._folder):
+            self._drilling = True
+            # callbacks may take long, and a trip from outside has to be seen meanwhile
+            threading.Thread(target=self._drilled, args=(self._folder,), name="botobs-drill", daemon=True).start()
+
+    def _drilled(self, folder: Path) -> None:
+        """Drill as somebody outside has asked."""
+        try:
+            requests.answer(folder, lambda: self.drill("drill from outside", source="outside").record())
+        except Exception as error:
+            with contextlib.suppress(Exception):  # strict: nobody is here to raise it to
+                self._faults.error("kill_switch", error)
+        finally:
+            self._drilling = False
 
     def _keep(self, current: Standing, found: Standing) -> None:
         """Somebody else wrote, and it changes nothing: what we are is what the file has to say."""

@@ -67,7 +67,8 @@ def name_of(fn: object) -> str:
     try:
         while isinstance(fn, functools.partial):
             fn = fn.func
-        return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)[:100]
+        whole = str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+        return whole.rpartition("<locals>.")[2][:100]  # where it was made helps nobody at night
     except Exception:
         return "a function"
 
@@ -106,7 +107,14 @@ class Caller:
         return self.loop is not None
 
     def call(
-        self, fn: Callable[..., Any], *args: Any, limit_s: float, name: str | None = None, awaits: bool | None = None
+        self,
+        fn: Callable[..., Any],
+        *args: Any,
+        limit_s: float,
+        name: str | None = None,
+        awaits: bool | None = None,
+        meanwhile: Callable[[], object] | None = None,
+        late: Callable[[Called], object] | None = None,
     ) -> Called:
         """Call `fn`, wait no longer than `limit_s`, and count what went wrong. Never raises, unless strict.
 
@@ -116,14 +124,27 @@ class Caller:
             limit_s: How long it is waited for.
             name: What it is called in records.
             awaits: Whether it is async, if that is known.
+            meanwhile: Called while it is waited for, if it does not end at once.
+            late: Told how it ended if nobody waits for that.
         """
-        called, error = self._call(fn, args, limit_s, name or name_of(fn), is_async(fn) if awaits is None else awaits)
+        awaits = is_async(fn) if awaits is None else awaits
+        called, error = self._call(
+            fn, args, limit_s, name or name_of(fn), awaits=awaits, meanwhile=meanwhile, late=late
+        )
         if error is not None:
             self._faults.error(self._where, error)
         return called
 
     def _call(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], limit_s: float, name: str, awaits: bool
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        limit_s: float,
+        name: str,
+        *,
+        awaits: bool,
+        meanwhile: Callable[[], object] | None,
+        late: Callable[[Called], object] | None,
     ) -> tuple[Called, BaseException | None]:
         begun = time.perf_counter()
 
@@ -132,23 +153,30 @@ class Caller:
             return Called(name, outcome, took_ms, None if error is None else _text(error)), error
 
         if awaits:
-            return self._wait(lambda: fn(*args), limit_s, name, ended)
+            return self._wait(lambda: fn(*args), limit_s, name, ended=ended, meanwhile=meanwhile, late=late)
         if not self._threaded:
             try:
                 value = fn(*args)
             except Exception as error:
                 return ended("failed", error)
         else:
-            outcome = self._pool.call(fn, *args, limit_s=limit_s)
+            outcome = self._pool.call(fn, *args, limit_s=limit_s, meanwhile=meanwhile)
             if outcome.state != "done":
                 return ended(outcome.state, outcome.error)
             value = outcome.value
         if inspect.isawaitable(value):
-            return self._wait(lambda: value, limit_s, name, ended)
+            return self._wait(lambda: value, limit_s, name, ended=ended, meanwhile=meanwhile, late=late)
         return ended("done")
 
     def _wait(
-        self, make: Callable[[], Awaitable[Any]], limit_s: float, name: str, ended: Callable[..., Any]
+        self,
+        make: Callable[[], Awaitable[Any]],
+        limit_s: float,
+        name: str,
+        *,
+        ended: Callable[..., Any],
+        meanwhile: Callable[[], object] | None,
+        late: Callable[[Called], object] | None,
     ) -> tuple[Called, BaseException | None]:
         """Run what is awaitable on the bot's loop."""
         here = _running_loop()
@@ -157,14 +185,18 @@ class Caller:
         if loop is None:  # no loop runs: one of its own is better than none
             if not self._threaded:
                 return ended(*asyncio.run(_bounded(make, None)))  # type: ignore[no-any-return]
-            outcome = self._pool.call(lambda: asyncio.run(_bounded(make, limit_s)), limit_s=limit_s)
+            outcome = self._pool.call(
+                lambda: asyncio.run(_bounded(make, limit_s)), limit_s=limit_s, meanwhile=meanwhile
+            )
             return ended(*outcome.value) if outcome.value else ended(outcome.state, outcome.error)  # type: ignore[no-any-return]
         if loop is here:
-            task = loop.create_task(self._alone(make, limit_s, name))
+            task = loop.create_task(self._alone(make, limit_s, name, late))
             self._tasks.add(task)  # the loop itself holds it weakly
             task.add_done_callback(self._tasks.discard)
             return ended("started")  # type: ignore[no-any-return]
         future = asyncio.run_coroutine_threadsafe(_bounded(make, limit_s), loop)
+        if meanwhile is not None:
+            meanwhile()
         try:
             return ended(*future.result(limit_s + _LOOP_LATE_S))  # type: ignore[no-any-return]
         except TimeoutError:
@@ -172,16 +204,28 @@ class Caller:
         except Exception as error:  # the loop was closed under it
             return ended("failed", error)  # type: ignore[no-any-return]
 
-    async def _alone(self, make: Callable[[], Awaitable[Any]], limit_s: float, name: str) -> None:
-        """A task that nobody waits for: what becomes of it is counted all the same."""
-        _, error = await _bounded(make, limit_s)
+    async def _alone(
+        self,
+        make: Callable[[], Awaitable[Any]],
+        limit_s: float,
+        name: str,
+        late: Callable[[Called], object] | None,
+    ) -> None:
+        """A task that nobody waits for: what becomes of it is counted and told all the same."""
+        begun = time.perf_counter()
+        outcome, error = await _bounded(make, limit_s)
+        if late is not None:
+            took_ms = round((time.perf_counter() - begun) * 1e3, 3)
+            late(Called(name, outcome, took_ms, None if error is None else _text(error)))
         if error is not None:
             with contextlib.suppress(BaseException):  # strict: there is nobody here to raise it to
                 self._faults.error(self._where, error)
             self._faults.say(self._where, name, f"{name}: {_text(error)}")
 
 
-async def _bounded(make: Callable[[], Awaitable[Any]], limit_s: float | None) -> tuple[str, BaseException | None]:
+async def _bounded(
+    make: Callable[[], Awaitable[Any]], limit_s: float | None
+) -> tuple[Literal["done", "failed", "hung"], BaseException | None]:
     """Await, for so long at most. Then it goes on unwatched: half a flattening is worse than a late one."""
     task = asyncio.ensure_future(make())
     await asyncio.wait({task}, timeout=limit_s)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import attrs
 
-from botobs.clock import rfc3339
 from botobs.config.values import period
 from botobs.events.switch import (
     KillSwitchAnswered,
@@ -111,6 +110,8 @@ class Core:
         self._publish = publish
         self._threaded = threaded
         self._has_fills = has_fills
+        self._folder = folder
+        self._drilling = False  # because somebody outside asked for it
         self._latch = Latch(folder)
         self._standing = self._latch.load(has_fills=has_fills, now=pace.text())
         self._changing = threading.RLock()  # held for as long as it takes to decide, never while anybody's code runs
@@ -245,7 +246,7 @@ class Core:
     ) -> Trip:
         begun = time.perf_counter()
         ts_ns = self._pace.wall()
-        ts = rfc3339(ts_ns)
+        ts = self._pace.stamp(ts_ns)
         seq, damage = (0, None) if written is None else (written.seq, written.damage)
         with self._changing:
             before = self._standing
@@ -282,6 +283,7 @@ class Core:
 
     def _record(self, ts_ns: int, before: Standing, now: Standing, source: str, *, durable: bool) -> None:
         """Write down the trip, and wait for the disk."""
+        self._faults.say("kill_switch", f"trip {now.seq}", f"the kill switch is {now.state}: {now.reason}")
         self._say(
             KillSwitchTripped(
                 ts_ns=ts_ns, state=now.state, previous=before.state, reason=now.reason, trigger=now.trigger, by=now.by,
@@ -294,23 +296,32 @@ class Core:
         """Everybody registered, in order; nobody's failure is another's."""
         token = flattening.set(None if epoch is None else Flattening(self, epoch))
         self._caller.note_loop()
+
+        def late(one: Called) -> None:
+            if not trip.drill:
+                self._say(
+                    KillSwitchAnswered(
+                        ts_ns=self._pace.wall(), reason=trip.reason, callbacks=[one.record()], took_ms=one.took_ms,
+                        late=True,
+                    )
+                )  # fmt: skip
+
         called: list[Called] = []
         try:
-            for callback in self._callbacks:
-                fn = callback.fn
-                if callback.is_async:
-                    aside.start()
-                else:
-                    fn = functools.partial(_first, aside, fn)
-                called.append(self._called(fn, trip, callback))
+            called.extend(self._called(callback, trip, aside.start, late) for callback in self._callbacks)
         finally:
             flattening.reset(token)
             aside.start()
         return called
 
-    def _called(self, fn: Callable[[Trip], Any], trip: Trip, callback: _Callback) -> Called:
+    def _called(
+        self, callback: _Callback, trip: Trip, meanwhile: Callable[[], object], late: Callable[[Called], object]
+    ) -> Called:
         try:
-            return self._caller.call(fn, trip, limit_s=callback.limit_s, name=callback.name, awaits=callback.is_async)
+            return self._caller.call(
+                callback.fn, trip, limit_s=callback.limit_s, name=callback.name, awaits=callback.is_async,
+                meanwhile=meanwhile, late=late,
+            )  # fmt: skip
         except Exception as error:  # strict, or a fault of ours: the others have to be called first
             self._owed = error
             return Called(callback.name, "failed", 0.0, line(error))
@@ -326,7 +337,8 @@ class Core:
         The state file is written with what it says already, and everybody registered is called.
         """
         begun = time.perf_counter()
-        ts_ns, ts = self._pace.wall(), self._pace.text()
+        ts_ns = self._pace.wall()
+        ts = self._pace.stamp(ts_ns)
         trip = Trip(line(reason) or "drill", None, {}, HALTED, ts, drill=True)
         durable = self._latch.rehearse()
         written_ms = round((time.perf_counter() - begun) * 1e3, 3)
@@ -361,9 +373,3 @@ class Core:
                 self._faults.error("kill_switch.record", error)
             except Exception as raised:  # strict
                 self._owed = raised
-
-
-def _first(aside: _Aside, fn: Callable[[Trip], Any], trip: Trip) -> Any:
-    """The callback begins: so may the rest."""
-    aside.start()
-    return fn(trip)

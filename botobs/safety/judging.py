@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from botobs.safety.latch import LEVELS
 from botobs.safety.triggers import Verdict
@@ -10,7 +10,10 @@ from botobs.safety.triggers import Verdict
 if TYPE_CHECKING:
     from botobs.safety.triggers import Trigger
 
-__all__ = ["Act", "judge"]
+__all__ = ["LONG", "Act", "blind", "judge"]
+
+LONG: Final = "not known for a minute"
+_LONG_NS: Final = 60 * 10**9
 
 What = Literal["trip", "near", "unknown", "unconfirmed"]
 
@@ -44,7 +47,9 @@ def judge(trigger: Trigger, verdict: Verdict, level: int) -> list[Act]:
     whats: list[What] = []
     if unknown and not trigger.lost:
         whats.append("unknown")
+        trigger.lost_at = trigger.pace.steady()
     trigger.lost = unknown
+    trigger.blind = trigger.blind and unknown
     if verdict is Verdict.BROKEN or (unknown and trigger.on_unknown == "halt"):
         whats += _broken(trigger, level, unknown=unknown)
     elif not unknown:
@@ -53,6 +58,14 @@ def judge(trigger: Trigger, verdict: Verdict, level: int) -> list[Act]:
     if before != (trigger.bad, trigger.warned, trigger.told):
         trigger.pressing = True
     return [Act(what, trigger, trigger.inputs(), unknown) for what in whats]
+
+
+def blind(trigger: Trigger) -> list[Act]:
+    """Say once that a figure has not been known for long: one bad value is a record, and no reason to wake anybody."""
+    if not trigger.lost or trigger.blind or trigger.pace.steady() - trigger.lost_at < _LONG_NS:
+        return []
+    trigger.blind = True
+    return [Act("unknown", trigger, {**trigger.inputs(), "why": LONG}, unknown=True)]
 
 
 def _broken(trigger: Trigger, level: int, *, unknown: bool) -> list[What]:

@@ -97,8 +97,9 @@ class KeepAlive:
             return
         if called.outcome in ("failed", "hung"):
             self._failed(called.error or called.outcome)
-        else:
-            self.failures = 0
+        elif self.failures:
+            why, self.failures = f"it works again, after {self.failures} failures", 0
+            self._publish(KeepAliveChanged(ts_ns=self._pace.wall(), name=self.name, calling=True, why=why))
 
     def _failed(self, said: str) -> None:
         self.failures += 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from botobs.accounting.numbers import ZERO, number
-from botobs.safety.judging import Act, judge
+from botobs.safety.judging import Act, blind, judge
 from botobs.safety.latch import LEVELS
 from botobs.safety.triggers import (
     ConsecutiveLosses,
@@ -145,7 +145,8 @@ class Limits:
                 if verdict or trigger.restless:
                     acts += judge(trigger, verdict, self._standing().level)
             self._press(self._of_equity, acts)
-            self._widen()
+            if not acts:  # else the next one has to look anyway, and somebody waits for a trip
+                self._widen()
         return acts
 
     def _catch_up(self) -> None:
@@ -165,6 +166,11 @@ class Limits:
         if days:
             self._until = self._pace.until_tomorrow(days[0].day)
         self._calm = max((trigger.calm_at for trigger in triggers), default=-_ENDLESS)
+
+    def assume_told(self) -> None:
+        """Equity was told before: where a replay begins in the middle, the first of its records is not the first."""
+        for trigger in self._of_equity:
+            trigger.known_at = self._pace.steady()
 
     def observe(self, triggers: list[Any], *args: Any, **named: Any) -> list[Act]:
         """Something else happened."""
@@ -216,6 +222,8 @@ class Limits:
                     verdict = self._failed(error)
                 if verdict is not None:
                     acts += judge(trigger, verdict, self._standing().level)
+                else:
+                    acts += blind(trigger)
             self._turn += 1
             if any(trigger.stirred or trigger.pressing for trigger in self.triggers) or self._equity_moved():
                 self._save()
@@ -246,6 +254,12 @@ class Limits:
                     acts.append(Act("trip", trigger, trigger.inputs()))
             self._save()
         return acts
+
+    def broken(self) -> list[str]:
+        """Limits on equity, in words, that the last known equity is beyond: a floor stays where it is."""
+        with self.lock:
+            known = [trigger for trigger in self._of_equity if trigger.value is not None]
+            return [trigger.called for trigger in known if trigger.breaks(trigger.value)]  # type: ignore[arg-type]
 
     def rearm(self) -> None:
         """The switch was reset."""

@@ -18,7 +18,7 @@ import attrs
 from botobs.clock import SystemClock, rfc3339
 from botobs.safety import requests
 from botobs.safety.latch import ACTIVE, FILE, HALTED, LEVELS, SLOT, Standing, fitting
-from botobs.safety.said import Answer, line
+from botobs.safety.said import Answer, lacking, line
 from botobs.safety.slots import SlotFile, TooLong, look
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def reset(folder: Path, by: str, reason: str, *, clock: Clock | None = None) -> 
         OSError: It cannot be written.
     """
     who, why = line(by, 100), line(reason)
-    missing = [name for name, value in (("by", who), ("reason", why)) if not value]
-    if missing:
-        return Answer(ok=False, reason=f"a reset needs {' and '.join(missing)}")
+    refused = lacking(who, why)
+    if refused is not None:
+        return Answer(ok=False, reason=refused)
     with _alone(folder):
         before = standing(folder, clock)
         if before.damage is None and not before.level:

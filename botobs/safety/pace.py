@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Pace"]
 
 _S: Final = 1_000_000_000
+_DAY_NS: Final = 86_400 * _S
 _JUMP_NS: Final = 2 * _S
 _BELIEVED_NS: Final = 600 * _S
 
@@ -29,7 +30,7 @@ class Pace:
         timezone: Whose days are counted.
     """
 
-    __slots__ = ("_calendar", "_clock", "_doubted", "_perf", "_wall", "steady", "wall")
+    __slots__ = ("_calendar", "_clock", "_dated", "_doubted", "_perf", "_wall", "steady", "wall")
 
     def __init__(self, clock: Clock, timezone: str = "UTC") -> None:
         self._clock = clock
@@ -38,6 +39,8 @@ class Pace:
         self.wall = clock.time_ns  # what the clock says, right or wrong
         self._wall, self._perf = clock.time_ns(), clock.perf_ns()
         self._doubted: int | None = None
+        self._dated = 0, "1970-01-01T"
+        self.stamp(self._wall)
 
     def now(self) -> int:
         """The time of day, in nanoseconds since 1970."""
@@ -67,4 +70,16 @@ class Pace:
 
     def text(self) -> str:
         """What the clock says, as records say it."""
-        return rfc3339(self.wall())
+        return self.stamp(self.wall())
+
+    def stamp(self, ns: int) -> str:
+        """A time as records say it.
+
+        In a trip each instruction comes from memory, and a calendar is many of them: so the date is kept.
+        """
+        midnight, date = self._dated
+        if not 0 <= ns - midnight < _DAY_NS:
+            self._dated = midnight, date = ns - ns % _DAY_NS, rfc3339(ns)[:11]
+        minutes, micros = divmod((ns - midnight) // 1_000, 60_000_000)
+        seconds, micros = divmod(micros, 1_000_000)
+        return f"{date}{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{micros:06d}Z"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -18,10 +17,11 @@ from botobs.accounting.numbers import ZERO
 from botobs.accounting.segments import Segment
 from botobs.alerts import Alerts
 from botobs.clock import rfc3339
-from botobs.events import EquitySampled, Event, FeaturesStale, PositionAged, SameBarRoundTrip
+from botobs.events import EquitySampled, Event, FeaturesStale, PositionAged
 from botobs.events.switch import KillSwitchReset, KillSwitchTripped, KillSwitchTrippedAgain, KillSwitchWarned
 from botobs.events.vitals import BotAwake, BotSilent, FeedAlarmed, FeedRecovered, FundingAged
 from botobs.faults import Faults
+from botobs.safety.bars import same_bar
 from botobs.safety.limits import decimal_of
 from botobs.safety.replayed import LISTS, Found, Replayed
 from botobs.safety.switch import KillSwitch
@@ -29,6 +29,7 @@ from botobs.safety.tape import Aftermath, Record, Tape, TapeTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
     from pathlib import Path
 
     from botobs.alerts.alert import Alert
@@ -43,7 +44,7 @@ _STEPS: Final = ((60, 1), (3_600, 10), (86_400, 60), (864_000, 3_600))
 # alerts that are judged anew; all others are repeated as the bot had them
 _JUDGED: Final = frozenset(
     {"EquitySampled", "EquityDrawdown", "alarm", "silent", "funding_stale", "position_aged", "FeaturesStale",
-     "SameBarRoundTrip", "trip", "found", "reset", "drill"}
+     "SameBarRoundTrip", "warning", "trip", "callbacks", "found", "reset", "drill"}
 )  # fmt: skip
 _CONNECTIONS: Final[Mapping[str, type[Event]]] = {
     "alarm": FeedAlarmed, "recovered": FeedRecovered, "silent": BotSilent, "awake": BotAwake,
@@ -111,7 +112,6 @@ class _Drive:
         self._stale = False  # too many features
         self._repeated: set[str] = set()  # ids of alerts
         self._keys: set[str] = set()  # of these
-        self._opened: dict[tuple[Any, ...], Any] = {}  # the bar that a position was opened in
         self._built: KillSwitch | None = None
         self._alerts = Alerts(
             write=self._fate, subscribe=lambda cls, fn: self._listeners.append((cls, fn)), faults=self._faults,
@@ -130,6 +130,7 @@ class _Drive:
                 folder=None, triggers=self._limits, equity_floor=settings.equity_floor, clock=self._time,
                 faults=self._faults, publish=self._publish, timezone=settings.timezone, threaded=False,
             )  # fmt: skip
+            self._built.assume_told()
             self._built.begin()
         return self._built
 
@@ -217,28 +218,20 @@ class _Drive:
     def _rejections_(self, _: int, record: Record) -> None:
         self._switch.rejected(record.get("symbol"), record.get("code"))
 
-    def _trade_lifecycle_(self, _: int, record: Record) -> None:
-        if record.get("revision", 1) == 1 and not record.get("undone"):
-            self._switch.closed(record.get("net_pnl_usd"))
+    def _trade_lifecycle_(self, ts_ns: int, record: Record) -> None:
+        if record.get("revision", 1) != 1 or record.get("undone"):
+            return
+        self._switch.closed(record.get("net_pnl_usd"))
+        trade_id, symbol = str(record["trade_id"]), str(record.get("symbol"))
+        self._switch.fill(symbol, record.get("entry_bar_id"), opened=trade_id)
+        self._switch.fill(symbol, record.get("exit_bar_id"), closed=[trade_id])
+        found = same_bar(ts_ns, record)
+        if found is not None:
+            self._publish(found)
 
     def _execution_(self, ts_ns: int, record: Record) -> None:
         if record.get("event") == "position_aged":
             self._publish(_event_of(PositionAged, ts_ns, record))
-        if record.get("event") != "fill" or record.get("fill_kind", "live") != "live":
-            return
-        after, qty = Decimal(record["position"]), Decimal(record["qty"])
-        before = after - (qty if record["side"] == "buy" else -qty)
-        closes = before * (after - before) < 0
-        opens = not closes or before * after < 0
-        symbol, bar = record["symbol"], record.get("bar_id")
-        self._switch.fill(symbol, bar, opens, closes)
-        place = tuple(record.get(name) for name in ("account", "venue", "symbol", "position_side"))
-        done = closes and (not after or before * after < 0)
-        if done and self._opened.pop(place, None) == bar and bar is not None:
-            trade, strategy = record.get("trade_id"), record.get("strategy")
-            self._publish(SameBarRoundTrip(ts_ns=ts_ns, symbol=symbol, bar_id=bar, trade_id=trade, strategy=strategy))
-        if after and (not before or before * after < 0):
-            self._opened[place] = bar
 
     def _connections_(self, ts_ns: int, record: Record) -> None:
         kind = record.get("event")

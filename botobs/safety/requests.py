@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["answer", "answer_to", "ask", "forget"]
+__all__ = ["answer", "answer_to", "ask", "asked", "forget"]
 
 _QUESTION: Final = "kill_switch.drill"
 _ANSWER: Final = "kill_switch.drilled"
@@ -27,6 +27,11 @@ def ask(folder: Path, token: str) -> None:
         OSError: The question cannot be written.
     """
     atomic_write(folder / _QUESTION, dumps({"token": token}))
+
+
+def asked(folder: Path) -> bool:
+    """Whether somebody asks."""
+    return (folder / _QUESTION).exists()
 
 
 def answer_to(folder: Path, token: str) -> dict[str, Any] | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botobs.alerts import Alerts
 from botobs.errors import TradingHalted
-from botobs.events import AlertFate, KillSwitchRefused, KillSwitchTripped, KillSwitchWarned
+from botobs.events import AlertFate, KillSwitchRefused, KillSwitchTripped, KillSwitchWarned, TradeClosed
+from botobs.safety.bars import same_bar
 from botobs.safety.latch import HALTED
 from botobs.safety.limits import decimal_of
 from botobs.safety.refusals import Refusals
@@ -96,9 +97,11 @@ class Safety:
             clock=clock, faults=faults, publish=bus.publish, reducing=self._reducing, order_of=self._order_of,
             has_fills=money.ledger.next_seq > 1, timezone=settings.timezone, threaded=live,
         )  # fmt: skip
-        self.watchdogs = Watchdogs(clock, bus.publish, faults, reconnects=live)
-        self.staleness = Staleness(clock, bus.publish, faults)
-        self.funding = FundingRates(clock, bus.publish, faults)
+        self.watchdogs = Watchdogs(clock, bus.publish, faults, after_s=settings.feed_silence, live=live)
+        self.staleness = Staleness(
+            clock, bus.publish, faults, after_s=settings.feature_age, most=settings.stale_features
+        )
+        self.funding = FundingRates(clock, bus.publish, faults, after_s=settings.funding_age)
         self.freshness = Freshness(self.staleness, self.watchdogs, self.funding)
         self.health = HealthEmitter(
             settings.health_every, bus.publish, lambda: money.account.equity, clock, faults=faults,
@@ -110,6 +113,8 @@ class Safety:
         self._alive: Alive | None = None
         for event in (KillSwitchTripped, KillSwitchWarned):
             bus.subscribe(event, self._breached, immediate=True, _trusted=True)
+        if settings.alert_same_bar:
+            bus.subscribe(TradeClosed, self._closed, immediate=True, _trusted=True)
 
     def begin(self) -> None:
         """The run begins, and the account is known."""
@@ -137,7 +142,7 @@ class Safety:
         if account.terms.starting_equity is None:
             return
         curve = account.curve
-        self.kill_switch.equity(curve.equity, curve.peak, moved=account.transfers)
+        self.kill_switch.equity(curve.equity, curve.peak, None, account.transfers)  # keywords would cost
 
     def said_equity(self, fields: Mapping[str, Any]) -> None:
         """The equity that the bot reports itself: never in the totals, but the worse of both decides.
@@ -171,8 +176,11 @@ class Safety:
             for trip in change.closed:
                 self.kill_switch.closed(trip.net)
             # what adds to a trade or closes a part of one neither opens nor closes it
-            opens = change.next_trade_id is not None or (not change.closed_qty and self._is_new(change.trade_id))
-            self.kill_switch.fill(symbol, bar_id, opens, bool(change.closed))
+            opened = change.next_trade_id
+            if opened is None and not change.closed_qty and self._is_new(change.trade_id):
+                opened = change.trade_id
+            closed = [trip.trade_id for trip in change.closed]
+            self.kill_switch.fill(symbol, bar_id, opened=opened, closed=closed)
         except Exception as error:  # the fill is booked whatever we make of it
             self._faults.error("safety", error)
 
@@ -184,6 +192,12 @@ class Safety:
         if len(known) > _MOST_TRADES:
             del known[next(iter(known))]
         return True
+
+    def _closed(self, event: TradeClosed) -> None:
+        """A round trip ended: in the bar that it began in?"""
+        found = same_bar(event.ts_ns, event.record)
+        if found is not None:
+            self._publish(found)
 
     def decided(self) -> None:
         """The bot's loop made a turn."""
@@ -262,24 +276,22 @@ class Safety:
 
     def page(self) -> dict[str, Any]:
         """What `/health` says of it; `status` is `ok`, `stale` or `halted`."""
-        switch, silence = self.kill_switch, self.watchdogs.silence
-        stale = self.watchdogs.stale()
-        age_s = silence.age_s
-        status = "halted" if switch.state == HALTED else "stale" if stale or silence.silent else "ok"
-        feeds = {
-            name: {
-                "age_s": round(age, 3), "limit_s": feed.allowed / _S, "stale": name in stale,
-            }
-            for name, age in self.watchdogs.ages().items()
-            if (feed := self.watchdogs.feeds.get(name)) is not None
-        }  # fmt: skip
+        switch, silence, ages = self.kill_switch, self.watchdogs.silence, self.watchdogs.ages()
+        feeds: dict[str, dict[str, Any]] = {}
+        stale = False
+        for name, feed in self.watchdogs.feeds.items():
+            age_s, limit_s = ages.get(name, 0.0), feed.allowed / _S
+            stale = stale or age_s > limit_s
+            feeds[name] = {"age_s": round(age_s, 3), "limit_s": limit_s, "stale": age_s > limit_s}
+        tick_s = silence.age_s
+        silent = silence.silent
         return {
-            "status": status,
+            "status": "halted" if switch.state == HALTED else "stale" if stale or silent else "ok",
             "kill_switch": {"state": switch.state, "reason": switch.reason, "since": switch.since},
-            "last_tick_s": None if age_s is None else round(age_s, 3),
-            "silent": silence.silent,
+            "last_tick_s": None if tick_s is None else round(tick_s, 3),
+            "silent": silent,
             "feeds": feeds,
-            "stale_features": len(self.staleness.stale_features),
+            "stale_features": len(self.staleness.fresh()),
         }
 
     # -- what it asks ------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from botobs.safety.latch import Standing
     from botobs.safety.triggers import Trigger
 
-__all__ = ["Answer", "Drilled", "Trip", "halted", "line", "reason_of"]
+__all__ = ["Answer", "Drilled", "Trip", "halted", "lacking", "line", "reason_of"]
 
 
 @attrs.frozen
@@ -93,6 +93,17 @@ def halted(standing: Standing) -> TradingHalted:
     error = TradingHalted(f"trading is {standing.state} since {standing.since}: {standing.reason}")
     vars(error).update(state=standing.state, reason=standing.reason, since=standing.since)
     return error
+
+
+def lacking(by: str, reason: str) -> str | None:
+    """What a reset needs and has not got; `None`: nothing.
+
+    Example:
+        >>> lacking("ann", "")
+        'a reset needs a reason'
+    """
+    missing = [what for what, given in (("a name (by)", by), ("a reason", reason)) if not given]
+    return f"a reset needs {' and '.join(missing)}" if missing else None
 
 
 def reason_of(trigger: Trigger, inputs: Mapping[str, Any], *, unknown: bool) -> str:

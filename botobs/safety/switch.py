@@ -6,23 +6,22 @@ import contextlib
 import functools
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from botobs import timebox
 from botobs.accounting.numbers import ZERO
 from botobs.config.values import period
 from botobs.errors import ConfigError, TradingHalted
-from botobs.events.switch import KillSwitchRefused, KillSwitchWarned
+from botobs.events.switch import KillSwitchWarned
 from botobs.safety import requests
-from botobs.safety.arming import Arming
-from botobs.safety.callbacks import flattening
+from botobs.safety.gate import Gate
+from botobs.safety.judging import LONG
 from botobs.safety.keepalive import KeepAlive
 from botobs.safety.latch import FILE
 from botobs.safety.limits import Limits, decimal_of, defaults
 from botobs.safety.memory import Memory
 from botobs.safety.pace import Pace
-from botobs.safety.refusals import Refusals
-from botobs.safety.said import halted, line, reason_of
+from botobs.safety.said import line, reason_of
 from botobs.safety.triggers import EquityBelow, OfEquity, Trigger
 from botobs.safety.watch import Watch
 
@@ -38,12 +37,18 @@ if TYPE_CHECKING:
 
 __all__ = ["KillSwitch"]
 
+Fn = TypeVar("Fn", bound="Callable[[], Any]")
+
+_NEVER_TOLD: Final = "none was told since the start"
+_STALE: Final = "stale"
+_DAMAGED: Final = "what was remembered of it is damaged"
+_LASTING: Final = frozenset({_NEVER_TOLD, _STALE, _DAMAGED, LONG})
 _WHEN_S: Final = 0.1
 _SILENT_S: Final = 60.0
 _asking: ContextVar[bool] = ContextVar("botobs_asking_when", default=False)
 
 
-class KillSwitch(Arming):
+class KillSwitch(Gate):
     """Stops the bot when it must. Comes as `obs.kill_switch`.
 
     Args:
@@ -81,24 +86,21 @@ class KillSwitch(Arming):
         pace = Pace(clock, timezone)
         try:
             super().__init__(
-                folder=folder, pace=pace, faults=faults, publish=publish, has_fills=has_fills, threaded=threaded
-            )
+                folder=folder, pace=pace, faults=faults, publish=publish, has_fills=has_fills, threaded=threaded,
+                reducing=reducing, order_of=order_of,
+            )  # fmt: skip
         except OSError as error:
             raise ConfigError(
                 f"the kill switch cannot make its state file: {folder}/{FILE}: {error.strerror or error}; "
                 "it takes a data_dir that can be written"
             ) from error
-        self._folder = folder
-        self._reducing = reducing
-        self._order_of = order_of
         self._limits = self._count(_armed(triggers, equity_floor))
         self._series.append(self._limits)
         self._reported: dict[str, Limits] = {}
-        self._refusals = Refusals()
         self._keeping: list[KeepAlive] = []
         self._silent: tuple[float, float, int] | None = None  # age, limit, when we were told
         self._asked: Decimal | None = None
-        self._watch = Watch(self._look, self.now, faults) if threaded else None
+        self._watch = Watch(self.look, self.now, faults) if threaded else None
 
     def _count(self, triggers: Iterable[Trigger], source: str | None = None) -> Limits:
         """Limits with a memory of their own."""
@@ -114,78 +116,6 @@ class KillSwitch(Arming):
     def watches_equity(self) -> bool:
         """Whether a limit is one of equity, which somebody has to know."""
         return self._limits.of_equity
-
-    # -- what it lets through ----------------------------------------------------------------------------------------
-
-    def check(self, reduces: bool = False) -> None:
-        """Raise unless an order may be sent now.
-
-        Args:
-            reduces: The order makes a position smaller: it passes in `reduce_only`.
-
-        Raises:
-            TradingHalted: It may not; the error says state, reason and since when.
-        """
-        if self.shut:
-            self._stop(None, reduces=reduces, stage=None)
-
-    def guard(self, order_id: str | None = None, *, reduces: bool = False, stage: str | None = None) -> None:
-        """As `check`, for a stage and its order, which is kept in the record if it is refused.
-
-        Raises:
-            TradingHalted: It may not be sent.
-        """
-        if self.shut:
-            self._stop(order_id, reduces=reduces, stage=stage)
-
-    def allows(self, reduces: bool = False) -> bool:
-        """Whether an order may be sent now."""
-        level = self._standing.level
-        return not level or (bool(reduces) and (level == 1 or self._flattens()))
-
-    def _flattens(self) -> bool:
-        """Whether this is a callback of the trip that holds, or something it started."""
-        mark = flattening.get()
-        return mark is not None and mark.switch is self and mark.epoch == self._epoch
-
-    def _stop(self, order_id: str | None, *, reduces: bool, stage: str | None) -> None:
-        standing = self._standing
-        if not standing.level:
-            if self._caller.note_loop():
-                self._look_at_orders()
-            return
-        declared = bool(reduces) or (order_id is not None and self._reduces(order_id))
-        if declared and (standing.level == 1 or self._flattens()):
-            return
-        try:
-            self._refused(order_id, declared=declared, stage=stage)
-        except Exception as error:  # the record is one thing, to refuse is another
-            with contextlib.suppress(Exception):
-                self._faults.error("kill_switch.record", error)
-        raise halted(standing)
-
-    def _reduces(self, order_id: str) -> bool:
-        try:
-            return self._reducing(order_id) is True
-        except Exception as error:
-            with contextlib.suppress(Exception):
-                self._faults.error("kill_switch", error)
-            return False
-
-    def _refused(self, order_id: str | None, *, declared: bool, stage: str | None) -> None:
-        order_id = None if order_id is None else line(order_id, 200)
-        suppressed = self._refusals.admit(order_id, self._pace.steady())
-        if suppressed is None:
-            return
-        standing = self._standing
-        order = None if order_id is None else self._order_of(order_id)
-        self._publish(
-            KillSwitchRefused(
-                ts_ns=self._pace.wall(), state=standing.state, reason=standing.reason, since=standing.since,
-                order_id=order_id, order=None if order is None else dict(order), stage=stage, reduces=declared,
-                symbol=None if order is None else order.get("symbol"), suppressed=suppressed or None,
-            )
-        )  # fmt: skip
 
     # -- what it is told: on the caller's thread, and what has to happen has happened when these return --------------
 
@@ -232,8 +162,12 @@ class KillSwitch(Arming):
                     self._reported[name] = limits
                 else:
                     acts = []
-            self._do(acts, "what was remembered of it is damaged", source)
+            self._do(acts, _DAMAGED, source)
         return limits
+
+    def assume_told(self) -> None:
+        """Do not wait for the first equity: a replay may begin in the middle."""
+        self._limits.assume_told()
 
     def rejected(self, symbol: str | None = None, code: Any = None) -> None:
         """The exchange refused an order."""
@@ -250,18 +184,24 @@ class KillSwitch(Arming):
         if self._limits.losses:
             self._observe(self._limits.losses, decimal_of(net))
 
-    def fill(self, symbol: str, bar_id: object, opens: bool, closes: bool) -> None:
+    def fill(
+        self, symbol: str, bar_id: object, *, opened: str | None = None, closed: Iterable[str] = ()
+    ) -> None:  # fmt: skip
         """A fill was booked.
 
         Args:
             symbol: Of what.
             bar_id: In which bar; `None`: not known.
-            opens: It opened a position, or turned one round.
-            closes: It closed one, or turned one round.
+            opened: The trade that it opened, if it did.
+            closed: The trades that it closed.
         """
         self._has_fills = True
-        if self._limits.bars:
-            self._observe(self._limits.bars, symbol, bar_id, opens=opens, closes=closes)
+        bars = self._limits.bars
+        if bars:
+            for trade_id in closed:
+                self._observe(bars, trade_id, symbol, bar_id, closes=True)
+            if opened is not None:
+                self._observe(bars, opened, symbol, bar_id, closes=False)
 
     def feeds(self, ages: Mapping[str, float]) -> None:
         """How long each feed has been silent, in seconds; about once a second."""
@@ -286,9 +226,9 @@ class KillSwitch(Arming):
         """Time has passed: windows move on, what was counted is kept, the bot's own limits are asked. Once a second."""
         try:
             for limits in tuple(self._series):
-                acts = limits.passing()
-                if acts:
-                    self._do(acts, "stale")
+                for act in limits.passing():
+                    never = isinstance(act.trigger, OfEquity) and not act.trigger.known_at
+                    self._do([act], _NEVER_TOLD if never else _STALE)
             self._ask(hung_too=True)
             self._latch.retry()
             if not self._threaded:
@@ -336,7 +276,7 @@ class KillSwitch(Arming):
             if source is not None:
                 inputs = {**inputs, "reported_by": source}
             if act.unknown and why:
-                inputs = {**inputs, "why": line(why, 100)}
+                inputs = {"why": line(why, 100), **inputs}
             if act.what == "trip":
                 reason = reason_of(trigger, inputs, unknown=act.unknown)
                 self._trip(reason, trigger.target, trigger=trigger.called, inputs=inputs, source="trigger")
@@ -346,6 +286,7 @@ class KillSwitch(Arming):
                     KillSwitchWarned(
                         ts_ns=self._pace.wall(), trigger=trigger.called, why=act.what, inputs=inputs,
                         used=None if used is None else round(used, 6),
+                        lasting=inputs.get("why") in _LASTING or None if act.unknown else None,
                     )
                 )  # fmt: skip
 
@@ -357,6 +298,12 @@ class KillSwitch(Arming):
         self._faults.error("kill_switch", error)
 
     # -- the exchange's own switch -----------------------------------------------------------------------------------
+
+    @overload
+    def keep_alive(self, fn: Fn, every: Any = "15s") -> Fn: ...
+
+    @overload
+    def keep_alive(self, fn: None = None, every: Any = "15s") -> Callable[[Fn], Fn]: ...
 
     def keep_alive(self, fn: Callable[[], Any] | None = None, every: Any = "15s") -> Any:
         """Call the exchange's "cancel all after" again and again while the bot is well; a decorator too.
@@ -401,15 +348,9 @@ class KillSwitch(Arming):
         if self._folder is not None:
             requests.forget(self._folder)
         self._found()
-        self._do(self._limits.load(), "what was remembered of it is damaged")
+        self._do(self._limits.load(), _DAMAGED)
         if self._watch is not None:
             self._watch.start()
-
-    def _look(self) -> None:
-        """Whether somebody outside wants something."""
-        self.poll()
-        if self._folder is not None:
-            requests.answer(self._folder, lambda: self.drill("drill from outside", source="outside").record())
 
     def flush(self, deadline: float) -> bool:  # noqa: ARG002  # as everything that is attached
         """Remember everything."""

@@ -89,7 +89,7 @@ class Watchdogs:
         publish: Takes the events.
         faults: Where errors are counted.
         after_s: How long a feed may be silent unless `watch` says else.
-        reconnects: Whether the bot's reconnect is called; not in a backtest.
+        live: Whether the bot's reconnect is called, and a process can stand still; not in a backtest.
         start: Runs an attempt; for tests.
 
     Attributes:
@@ -104,7 +104,7 @@ class Watchdogs:
         faults: Faults,
         *,
         after_s: float = 30.0,
-        reconnects: bool = True,
+        live: bool = True,
         start: Callable[[Callable[[], None]], object] = begin,
     ) -> None:
         self._clock = clock
@@ -112,7 +112,7 @@ class Watchdogs:
         self._publish = publish
         self._faults = faults
         self._after = int(after_s * _S)
-        self._reconnects = reconnects
+        self._live = live
         self._start = start
         self._feeds: dict[str, Feed] = {}
         self._lock = threading.RLock()  # re-entrant: a signal handler may run verbs while its own thread is in here
@@ -194,7 +194,8 @@ class Watchdogs:
         """
         now, before = self._now(), self._looked
         self._looked = now
-        self.stalled = before is not None and now - before > _STANDSTILL_NS and not self.stalled
+        if self._live:  # a backtest leaps from bar to bar, and takes in what came before it looks
+            self.stalled = before is not None and now - before > _STANDSTILL_NS and not self.stalled
         if self.stalled:
             return
         events: list[Event] = []
@@ -239,7 +240,7 @@ class Watchdogs:
     def _still_silent(self, feed: Feed, now: int, events: list[Event], due: list[Feed]) -> None:
         if feed.busy:
             return
-        if feed.on_stale is None or not self._reconnects:
+        if feed.on_stale is None or not self._live:
             if not feed.alarmed:
                 feed.alarmed = True
                 events.append(FeedAlarmed(**self._said(feed, now)))

@@ -11,6 +11,8 @@ import pytest
 
 from botobs.alerts import built_in
 from botobs.events import (
+    BackupFailed,
+    BackupMade,
     EquitySampled,
     Event,
     FillConflict,
@@ -29,7 +31,15 @@ from botobs.events.safety import (
     KillSwitchChanged,
     SameBarRoundTrip,
 )
-from botobs.events.switch import KeepAliveFailed, KillSwitchReset, KillSwitchTripped
+from botobs.events.switch import (
+    KeepAliveChanged,
+    KeepAliveFailed,
+    KillSwitchAnswered,
+    KillSwitchDrilled,
+    KillSwitchReset,
+    KillSwitchTripped,
+    KillSwitchWarned,
+)
 from botobs.events.vitals import BotAwake, BotSilent, FeedAlarmed, FeedRecovered
 from botobs.faults import Faults
 from tests.alerts.parlour import Parlour
@@ -40,8 +50,10 @@ def equity(drawdown):
 
 
 TARGET = {"metric": "win_rate", "scope": "all", "window": "last 20 trades", "value": 0.3, "target": 0.5, "n": 20}
+FAILED = [{"name": "log", "outcome": "done"}, {"name": "flatten", "outcome": "failed", "error": "down"}]
 TABLE = [
-    (KeepAliveFailed(ts_ns=1, name="cancel_all_after", failures=3, error="timeout"), None, "critical",
+    (KeepAliveFailed(ts_ns=1, name="cancel_all_after", failures=3, error="timeout"),
+     KeepAliveChanged(ts_ns=1, name="cancel_all_after", calling=True, why="it works again"), "critical",
      "keep-alive-cancel_all_after", "Keep-alive cancel_all_after fails"),
     (BotSilent(ts_ns=1, age_s=120.4, limit_s=60), BotAwake(ts_ns=1, age_s=130), "critical", "bot-silent",
      "No decision for 120 s"),
@@ -62,6 +74,14 @@ TABLE = [
      "warning", "features-stale", "6 stale features"),
     (KillSwitchChanged(ts_ns=1, state="halted", reason="equity 8990 below 9000"),
      KillSwitchChanged(ts_ns=1, state="active", by="ann"), "critical", "kill-switch", "Kill switch: halted"),
+    (KillSwitchAnswered(ts_ns=7, reason="r", callbacks=FAILED, took_ms=1.0), None, "critical", "kill-switch-callbacks-7",
+     "Kill switch: a callback failed"),
+    (KillSwitchDrilled(ts_ns=5, state="active", callbacks=FAILED, took_ms=1.0, written_ms=1.0, durable=True, drill=True), None,
+     "warning", "kill-switch-drill-5", "Kill switch drill failed"),
+    (KillSwitchWarned(ts_ns=1, trigger="Drawdown(0.1)", why="near", used=0.834, inputs={"equity": "9166"}), None, "warning",
+     "kill-switch-near-Drawdown(0.1)", "Drawdown(0.1): 83% of the way to its limit"),
+    (KillSwitchWarned(ts_ns=1, trigger="Drawdown(0.1)", why="unknown", lasting=True), None, "warning",
+     "kill-switch-unknown-Drawdown(0.1)", "Drawdown(0.1): what it limits is not known"),
     (KillSwitchChanged(ts_ns=1, state="reduce_only"), None, "warning", "kill-switch", "Kill switch: reduce_only"),
     (KillSwitchChanged(ts_ns=5, state="halted", drill=True), None, "info", "kill-switch-drill-5", "Kill switch drill"),
     (LedgerTrouble(ts_ns=1, what="full", message="no space"), LedgerResumed(ts_ns=1), "critical", "ledger-trouble",
@@ -69,6 +89,9 @@ TABLE = [
     (FillConflict(ts_ns=1, symbol="BTC", fill_id="f1"), None, "critical", "fill-conflict-f1",
      "Fill f1 came again with other content"),
     (UncleanEnd(ts_ns=1, run_id="r0", pid=12), None, "warning", "unclean-end", "The last run did not end in order"),
+    (BackupFailed(ts_ns=1, where="s3://box", error="down"),
+     BackupMade(ts_ns=1, where="s3://box", at="2026-01-01T00:00:00Z", lines=1, files=1, bytes=1, sent_bytes=1, took_s=1.0),
+     "warning", "backup-failed", "The backup failed"),
     (PositionAged(ts_ns=1, symbol="BTC", trade_id="t1", age_s=7200, limit_s=3600), None, "warning", "position-aged-t1",
      "BTC held for 7200 s"),
     (TargetMissed(ts_ns=1, **TARGET), TargetMissed(ts_ns=1, **TARGET, resolved=True), "warning",
@@ -101,6 +124,9 @@ def test_a_quiet_market_says_nothing_and_a_limit_is_a_setting():
             p.fan.publish(equity(drawdown))
         p.fan.publish(KillSwitchChanged(ts_ns=1, state="active"))
         p.fan.publish(FeedStale(ts_ns=1, name="ws", resolved=True))
+        p.fan.publish(KillSwitchWarned(ts_ns=1, trigger="Drawdown(0.1)", why="unconfirmed", used=1.0))
+        p.fan.publish(KillSwitchWarned(ts_ns=1, trigger="Drawdown(0.1)", why="unknown", inputs={"why": "price"}))
+        p.fan.publish(KillSwitchAnswered(ts_ns=7, reason="r", callbacks=FAILED[:1], took_ms=1.0))
         assert not p.got
         p.fan.publish(equity(0.1))
         p.fan.publish(equity(0.099))  # trembles at its limit: not over yet

@@ -238,7 +238,7 @@ def test_words_that_will_not_do(capsys):
         (("stop",), "invalid choice: 'stop'"),
         (("reset", "--by", "a"), "--reason"),
         (("reset", "--reason", "a"), "--by"),
-        (("reset", "--reason", " ", "--by", "a"), "a reset needs reason"),
+        (("reset", "--reason", " ", "--by", "a"), "a reset needs a reason"),
         (("trip", "--reason", ""), "a trip needs a reason"),
         (("trip", "--target", "activ"), "halted or reduce_only"),
         (("status", "--reason", "x"), "there is no option --reason"),

@@ -180,7 +180,7 @@ def test_it_trips_and_warns_as_the_bot_itself_did(capsys, seed):
         for one in StreamReader("data").read("alerts") if one["fate"] not in ("held", "digested") and one["key"] != "equity-drawdown"
     }  # fmt: skip
     # a backtest notices the end of an hour later than it dates it
-    heard = [one for one in said["alerts"] if one["key"] not in ("equity-drawdown", "same-bar-BTC-USD")]
+    heard = [one for one in said["alerts"] if one["key"] != "equity-drawdown"]
     assert sorted((one["ts"], one["title"], one["recovery"]) for one in heard) == sorted(told.values())
 
 
@@ -320,7 +320,7 @@ def test_damaged_records_end_nothing(capsys, fall):
     for name, bad in (
         ("equity_curve", '{"ts":"2026-03-01T09:02:30Z","equity":"NaN","segment":{"first":1}}'),
         ("equity_curve", '{"equity":"1"}'),
-        ("execution", '{"ts":"2026-03-01T09:02:30Z","event":"fill","qty":"x"}'),
+        ("trade_lifecycle", '{"ts":"2026-03-01T09:02:30Z","exit_bar_id":1}'),
         ("connections", '{"ts":"2026-03-01T09:02:30Z","event":"stale"}'),
         ("health", '{"ts":"2026-03-01T09:02:30Z","equity":{}}'),
         ("kill_switch", '{"ts":"9999-12-31T09:02:30Z","event":"reset"}'),
@@ -332,7 +332,7 @@ def test_damaged_records_end_nothing(capsys, fall):
     assert status == 0
     assert [one["trigger"] for one in said["trips"]] == ["EquityBelow(9300)"]
     assert any("could not be read: 2" in note for note in said["notes"])
-    assert any("execution that made no sense" in note for note in said["notes"])
+    assert any("trade_lifecycle that made no sense" in note for note in said["notes"])
 
 
 def test_words_that_will_not_do(capsys, fall):

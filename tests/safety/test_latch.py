@@ -8,6 +8,8 @@ import random
 import resource
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from botobs.safety import outside
 from botobs.safety.latch import SLOT, Latch, Standing
 from botobs.safety.slots import look
 from botobs.triggers import ConsecutiveLosses, DailyLoss, Drawdown, EquityBelow, Errors, Rejections, SameBarRoundTrip
+from tests.money.world import until
 from tests.safety import killing
 from tests.safety.switches import D, Room
 from tests.soak.processes import environment
@@ -239,14 +242,12 @@ def test_tripped_from_outside_and_reset_from_outside(room):
 
 
 def test_the_running_bot_sees_it_within_a_second(room):
-    import threading
-
     from botobs.safety.watch import Watch
 
     switch = room.switch()
     seen = threading.Event()
     switch.on_trip(lambda trip: seen.set())
-    watch = Watch(switch._look, switch.now, room.faults)
+    watch = Watch(switch.look, switch.now, room.faults)
     watch.start()
     outside.trip(room.folder, "now")
     assert seen.wait(1.0)
@@ -292,7 +293,7 @@ def test_a_state_file_damaged_or_removed_while_the_bot_runs(room):
     switch.poll()
     assert room.kinds().count("trip") == 1
     assert switch.reset("me", "mended")
-    switch.fill("BTC", 1, opens=True, closes=False)
+    switch.fill("BTC", 1, opened="t1")
     path.unlink()
     switch.poll()
     assert switch.state == "halted", "gone beside a ledger with fills"
@@ -302,8 +303,6 @@ def test_a_state_file_damaged_or_removed_while_the_bot_runs(room):
 
 
 def test_a_drill_from_outside(room):
-    import threading
-
     from botobs.clock import SystemClock
     from botobs.datadir import DataDir
 
@@ -315,9 +314,25 @@ def test_a_drill_from_outside(room):
     asking = threading.Thread(target=lambda: found.append(outside.drill(room.folder, timeout_s=10)))
     asking.start()
     while not seen:
-        switch._look()
+        switch.look()
     asking.join()
     assert found[0]["ok"] and found[0]["callbacks"][0]["outcome"] == "done" and seen[0].drill
+    released, begun = threading.Event(), threading.Event()
+
+    @switch.on_trip
+    def hangs(trip):
+        if trip.drill:
+            begun.set()
+            released.wait(5)
+
+    asking = threading.Thread(target=outside.drill, args=(room.folder,))
+    asking.start()
+    until(lambda: switch.look() or begun.is_set())
+    outside.trip(room.folder, "in the middle of it")
+    switch.look()
+    assert switch.state == "halted" and not released.is_set()
+    released.set()
+    asking.join()
     assert outside.status(room.folder)["running"] is True
     held.release(clean=True)
 
@@ -349,13 +364,13 @@ def test_peaks_and_counts_survive_kill_9(room, which):
         switch.rejected("BTC", "x")
         switch.closed(D(-1))
         switch.failed(ValueError("x"))
-    switch.fill("BTC", 7, opens=True, closes=False)
+    switch.fill("BTC", 7, opened="t1")
     fresh = {
         Drawdown: lambda one: one.equity(D(10_700), D(11_000)),
         Rejections: lambda one: one.rejected("BTC", "x"),
         ConsecutiveLosses: lambda one: one.closed(D(-1)),
         Errors: lambda one: one.failed(ValueError("x")),
-        SameBarRoundTrip: lambda one: one.fill("BTC", 7, opens=False, closes=True),
+        SameBarRoundTrip: lambda one: one.fill("BTC", 7, closed=["t1"]),
     }
     switch = killed(room, *triggers)
     assert switch.state == "active"
@@ -397,9 +412,9 @@ def test_killed_between_the_decision_and_the_latch_it_trips_at_the_next_start(ro
 def test_a_memory_that_outgrows_its_file_is_laid_out_anew(room):
     switch = room.switch(SameBarRoundTrip(), DailyLoss(100))
     for n in range(200):
-        switch.fill(f"SYMBOL{n}", n, opens=True, closes=False)
+        switch.fill(f"SYMBOL{n}", n, opened=f"t{n}")
     switch = killed(room, SameBarRoundTrip(), DailyLoss(100))
-    switch.fill("SYMBOL123", 123, opens=False, closes=True)
+    switch.fill("SYMBOL123", 123, closed=["t123"])
     assert switch.state == "halted"
 
 
@@ -424,8 +439,6 @@ def test_in_a_forked_child_nothing_is_written(room):
 
 def test_threads_and_another_process_at_once_agree_in_the_end(room):
     """Trips, resets and looks from everywhere: what the switch says and what the file says is the same afterwards."""
-    import threading
-
     switch = room.switch(EquityBelow(9000))
     switch.on_trip(lambda trip: switch.allows(reduces=True))
     script = (

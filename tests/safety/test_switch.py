@@ -12,6 +12,7 @@ import pytest
 
 from botobs.errors import ConfigError, TradingHalted
 from botobs.triggers import ConsecutiveLosses, Drawdown, EquityBelow, Rejections, When
+from tests.money.world import until
 from tests.safety.switches import D, Room
 
 
@@ -77,6 +78,20 @@ def test_callbacks_run_in_order_each_isolated_and_limited(room):
     assert outcomes == [("first", "failed"), ("second", "hung"), ("third", "failed"), ("fourth", "done")]
     assert room.faults.errors["kill_switch.callback"] == 3
     assert [event.again for event in room.said("trip") if event.reason == "again from within"] == [True]
+
+
+def test_the_trip_is_recorded_while_a_callback_takes_its_time(room):
+    switch = room.switch()
+    seen = []
+
+    @switch.on_trip
+    def slow(_trip):
+        until(lambda: "trip" in room.kinds())
+        seen.append(1)
+
+    switch.trip("now")
+    assert seen == [1]
+    assert room.kinds() == ["trip", "callbacks"]
 
 
 def test_a_second_trip_is_recorded_and_calls_nobody(room):
@@ -156,7 +171,9 @@ def test_an_async_callback_runs_on_the_bots_loop_and_a_verb_there_does_not_wait(
         assert seen == ["sync"], "the task comes when the loop does"
         await asyncio.wait_for(done.wait(), 5)
         assert seen == ["sync", True, "flat"]
-        assert [one["outcome"] for one in room.last("callbacks").callbacks] == ["started", "done"]
+        await asyncio.sleep(0)
+        told = [(event.late, [one["outcome"] for one in event.callbacks]) for event in room.said("callbacks")]
+        assert told == [(None, ["started", "done"]), (True, ["done"])]
         # from another thread it is waited for
         assert switch.reset("me", "ok")
         await asyncio.to_thread(switch.trip, "elsewhere")
@@ -199,10 +216,18 @@ def test_an_async_callback_that_hangs_or_fails_is_given_up_and_counted(room):
             raise ValueError("no")
 
         await asyncio.to_thread(switch.trip, "test")
+        assert [one["outcome"] for one in room.last("callbacks").callbacks] == ["hung", "failed"]
+        assert room.faults.errors["kill_switch.callback"] == 2
+        switch.reset("me", "ok")
+        switch.trip("here")  # nobody waits for it: what becomes of it is told later
+        while len([event for event in room.said("callbacks") if event.late]) < 2:
+            await asyncio.sleep(0.005)
 
     asyncio.run(bot())
-    assert [one["outcome"] for one in room.last("callbacks").callbacks] == ["hung", "failed"]
-    assert room.faults.errors["kill_switch.callback"] == 2
+    late = room.said("callbacks")[-2:]
+    assert [event.failed for event in late] == [["fails failed: ValueError: no"], late[1].failed]
+    assert late[1].failed[0].startswith("hangs hung: TimeoutError")
+    assert room.faults.errors["kill_switch.callback"] == 4
 
 
 def test_other_threads_never_wait_for_callbacks(room):
@@ -276,12 +301,13 @@ def test_a_reset_needs_a_name_and_a_reason(room):
 def test_after_a_reset_a_floor_trips_again_and_a_drawdown_counts_anew(room):
     floor = room.switch(EquityBelow(9000), folder=None)
     floor.equity(D(8000), D(10_000))
-    assert floor.reset("me", "go on")
+    answer = floor.reset("me", "go on")
+    assert answer and answer.reason == "EquityBelow(9000) is still broken: the next equity trips it again"
     floor.equity(D(8000), D(10_000))
     assert floor.state == "halted"
     fall = room.switch(Drawdown(0.1), Rejections(2), folder=None)
     fall.equity(D(8000), D(10_000))
-    assert fall.state == "halted" and fall.reset("me", "go on")
+    assert fall.state == "halted" and fall.reset("me", "go on").reason == ""
     fall.equity(D(8000), D(10_000))
     fall.equity(D(7201), D(10_000))
     assert fall.state == "active"
@@ -322,7 +348,7 @@ def test_no_value_raises_and_unknown_equity_is_told_once(room, bad):
     switch.failed(bad)
     switch.silence(None)
     switch.feeds({})
-    switch.fill("BTC", bad, True, False)
+    switch.fill("BTC", bad, opened="t1", closed=["t1"])
     switch.equity(D(8999), D(10_000))
     assert switch.state == "halted"
 

@@ -9,7 +9,7 @@ import pytest
 import botobs
 from botobs.testing import Clock
 from botobs.triggers import ConsecutiveLosses, EquityBelow, SameBarRoundTrip
-from tests.safety.test_through_observer import S, hold, running, said
+from tests.safety.test_through_observer import S, alerts, hold, running, said
 
 
 def trade(obs, entry, leave, qty=1, **more):
@@ -78,6 +78,47 @@ def test_a_fill_that_turns_a_position_round_closes_and_opens(tmp_path):
             assert obs.kill_switch.state == "active"
             obs.fill(symbol=S, side="buy", qty=1, price=100, fee=0)
             assert obs.kill_switch.state == "halted"
+
+
+def test_positions_of_one_symbol_are_told_apart(tmp_path):
+    """By venue, account and side: what one opened and another closed in a bar was no round trip."""
+    ways = [{"venue": "x"}, {"venue": "y"}, {"account": "b"}, {"position_side": "short"}]
+    with running(tmp_path, kill_switch=[SameBarRoundTrip()]) as obs:
+        for way in ways:
+            side = "sell" if "position_side" in way else "buy"
+            with botobs.tick(S, bar_id=1):
+                assert obs.fill(symbol=S, side=side, qty=1, price=100, fee=0, **way)
+        for bar, way in enumerate(ways, 2):
+            side = "buy" if "position_side" in way else "sell"
+            with botobs.tick(S, bar_id=bar):
+                assert obs.fill(symbol=S, side="buy", qty=1, price=100, fee=0, venue="z", fill_id=f"z{bar}")
+                assert obs.fill(symbol=S, side=side, qty=1, price=100, fee=0, **way)
+                assert obs.kill_switch.state == "active", way
+            with botobs.tick(S, bar_id=f"{bar} later"):
+                assert obs.fill(symbol=S, side="sell", qty=1, price=100, fee=0, venue="z")
+        assert obs.kill_switch.state == "active"
+        assert alerts(obs, f"same-bar-{S}") == []
+
+
+def test_a_round_trip_within_one_bar_is_an_alert_without_any_limit_and_over_a_restart(tmp_path):
+    told, clock = [], Clock()
+    with running(tmp_path, clock=clock) as obs, botobs.tick(S, bar_id=7):
+        assert obs.fill(symbol=S, side="buy", qty=2, price=100, fee=0, strategy="trend")
+        assert obs.fill(symbol="ETH", side="buy", qty=1, price=100, fee=0)
+    clock.advance(1)
+    with running(tmp_path, clock=clock) as obs:
+        obs.alerts.to(told.append)
+        with botobs.tick(S, bar_id=7):
+            obs.fill(symbol=S, side="sell", qty=1, price=101, fee=0)
+            obs.fill(symbol=S, side="sell", qty=1, price=101, fee=0, fill_id="last")
+        with botobs.tick(S, bar_id=8):
+            obs.fill(symbol="ETH", side="sell", qty=1, price=101, fee=0)
+        obs.void("last", "bust")  # what is told of it once more is no news
+        obs.flush(5)
+        assert [(one.level, one.title, one.event) for one in told] == [
+            ("warning", f"{S} opened and closed on one bar", "SameBarRoundTrip")
+        ]
+        assert dict(told[0].fields) == {"symbol": S, "bar_id": 7, "trade_id": "t1", "strategy": "trend"}
 
 
 @pytest.mark.parametrize("how", ["mark", "tick"])

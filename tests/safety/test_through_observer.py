@@ -101,6 +101,13 @@ def test_the_warning_comes_at_80_percent_of_the_way_from_the_peak(tmp_path):
         assert not said(obs, event="warning")
         obs.mark(S, 939.9)
         assert [one["why"] for one in said(obs, event="warning")] == ["near"]
+        for price in (943, 939, 950, 935, 980, 939):  # once, though it trembles; again when it had been far away
+            obs.mark(S, price)
+        told = alerts(obs, "kill-switch-near-EquityBelow(9000)")
+        assert [(one["level"], one["fields"]["limit"], one["fate"]) for one in told] == [
+            ("warning", "9000", "failed"), ("warning", "9000", "held"),
+        ]  # fmt: skip
+        assert told[0]["title"] == "EquityBelow(9000): 80% of the way to its limit"
 
 
 def test_the_price_of_a_tick_halts_inside_the_tick(tmp_path):
@@ -611,17 +618,28 @@ def test_a_missing_state_file_beside_a_ledger_with_fills_means_halted(tmp_path):
 # --- a person is told ------------------------------------------------------------------------------------------------
 
 
-def test_a_trip_is_an_alert_and_its_reset_the_end_of_it(tmp_path):
-    with running(tmp_path) as obs:
+def test_a_trip_is_an_alert_and_its_reset_the_end_of_it(tmp_path, caplog):
+    with running(tmp_path, errors=True) as obs:
         told = []
         obs.alerts.to(told.append)
+
+        @obs.kill_switch.on_trip
+        def flatten(_trip):
+            raise ConnectionError("down")
+
         obs.kill_switch.trip("the exchange lies")
         obs.flush(5)
         obs.kill_switch.reset("ann", "it does not")
         obs.flush(5)
-        assert [(one.level, one.recovery) for one in told] == [("critical", False), ("info", True)]
+        assert [(one.level, one.recovery) for one in told] == [("critical", False), ("critical", False), ("info", True)]
         assert told[0].message == "the exchange lies"
+        assert told[1].title == "Kill switch: a callback failed" and "ConnectionError: down" in told[1].message
+        assert told[2].message.endswith("Armed again by ann: it does not")
         assert {one["fate"] for one in alerts(obs, "kill-switch")} == {"delivered"}
+    logged = [record.getMessage() for record in caplog.records if "the kill switch is" in record.getMessage()]
+    assert logged == [
+        "botobs: the kill switch is halted: the exchange lies", "botobs: the kill switch is armed again by ann: it does not"
+    ]  # fmt: skip
 
 
 def test_alerts_without_anybody_to_tell_have_a_fate_too(tmp_path):
@@ -793,6 +811,24 @@ def test_an_old_funding_rate_is_an_alert(tmp_path):
         assert not alerts(obs)
         advance(obs, "2m")
         assert [one["title"] for one in alerts(obs, f"funding-stale-{S}")] == [f"Funding rate of {S} is 3660 s old"]
+
+
+def test_what_is_told_without_asking_is_a_setting(tmp_path):
+    more = {"feed_silence": "10s", "funding_age": "20s", "feature_age": "30s", "stale_features": 0, "alert_same_bar": False}
+    with running(tmp_path, **more) as obs:
+        obs.heartbeat("book")
+        obs.funding_rate(S, 0.0001)
+        obs.feature_value("rsi", 50)
+        with obs.tick(S, bar_id=1):
+            obs.fill(symbol=S, side="buy", qty=1, price=100, fee=0)
+            obs.fill(symbol=S, side="sell", qty=1, price=100, fee=0)
+        told = []
+        for _ in range(4):
+            advance(obs, 9)
+            obs.flush(5)
+            told.append(sorted({one["key"] for one in alerts(obs)}))
+        feed, funding, features = "feed-stale-book", f"funding-stale-{S}", "features-stale"
+        assert told == [[], [feed], [feed, funding], sorted([feed, funding, features])]
 
 
 def test_what_was_learned_of_features_survives_a_restart(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import math
 import threading
 import time
 from fractions import Fraction
@@ -103,6 +104,60 @@ def test_equity_may_not_be_older_than_told(room):
     room.clock.advance(1)
     switch.now()
     assert switch.state == "halted"
+
+
+@pytest.mark.parametrize("policy", ["warn", "halt"])
+def test_a_limit_of_an_equity_that_nobody_tells_is_unknown_after_five_minutes(room, policy):
+    for run in range(2):  # what an earlier run knew is not what this one knows
+        switch = room.switch(EquityBelow(9000, on_unknown=policy), EquityBelow(1, stale_after="1h"), threaded=False)
+        room.clock.advance(300)
+        switch.now()
+        assert not warned(room) and switch.state == "active"
+        room.clock.advance(1)
+        for _ in range(3):
+            switch.now()
+        assert warned(room) == [("EquityBelow(9000)", "unknown")], run
+        assert room.last("warning").inputs["why"] == "none was told since the start"
+        assert switch.state == {"warn": "active", "halt": "halted"}[policy]
+        switch.reset("me", "ok")
+        switch.equity(D(10_000), D(10_000))
+        switch.close()
+        room.events.clear()
+        room.open.clear()
+    switch = room.switch(EquityBelow(9000, on_unknown=policy), threaded=False)
+    switch.equity(D(10_000), D(10_000))
+    room.clock.advance(86_400)  # it does not age unless it is told to
+    switch.now()
+    assert not warned(room) and switch.state == "active"
+
+
+def test_an_equity_that_stays_unknown_is_told_again_after_a_minute_and_once(room):
+    switch = room.switch(EquityBelow(9000), When(lambda: None, name="mine"), threaded=False)
+
+    def told():
+        switch.now()
+        said = [(event.trigger, event.inputs.get("why"), event.lasting) for event in room.said("warning")]
+        room.events.clear()
+        return said
+
+    switch.equity(D(10_000), D(10_000))
+    switch.equity(math.nan, why="price")
+    assert told() == [("When(mine)", None, None), ("EquityBelow(9000)", "price", None)]
+    room.clock.advance(59)
+    assert told() == []
+    room.clock.advance(1)
+    long = [("EquityBelow(9000)", "not known for a minute", True), ("When(mine)", "not known for a minute", True)]
+    assert told() == long
+    for _ in range(3):
+        room.clock.advance(60)
+        switch.equity(math.nan, why="price")
+        assert told() == []
+    switch.equity(D(10_000), D(10_000))
+    switch.equity(math.nan, why="price")
+    assert told() == [("EquityBelow(9000)", "price", None)]
+    room.clock.advance(60)
+    assert told() == long[:1]
+    assert switch.state == "active"
 
 
 def test_money_moved_is_neither_loss_nor_drawdown(room):
@@ -288,17 +343,18 @@ def test_losses_in_a_row(room):
 
 def test_a_round_trip_within_one_bar(room):
     switch = room.switch(SameBarRoundTrip(confirm=2))
-    switch.fill("BTC", 1, opens=True, closes=False)
-    switch.fill("ETH", 1, opens=True, closes=False)
-    switch.fill("BTC", 1, opens=True, closes=True)  # turned round
+    switch.fill("BTC", 1, opened="t1")
+    switch.fill("ETH", 1, opened="t2")
+    switch.fill("BTC", 1, opened="t3", closed=["t1"])  # turned round
     assert switch.state == "active"
-    switch.fill("ETH", 2, opens=False, closes=True)
-    switch.fill("BTC", 1, opens=False, closes=True)
-    switch.fill("BTC", None, opens=True, closes=False)
-    switch.fill("BTC", None, opens=False, closes=True)
+    switch.fill("ETH", 2, closed=["t2"])
+    switch.fill("BTC", 1, closed=["t3"])
+    switch.fill("BTC", None, opened="t4")
+    switch.fill("BTC", None, closed=["t4"])
+    switch.fill("BTC", 3, opened="t5")  # of one symbol, another account's
+    switch.fill("BTC", 2, closed=["t6"])  # nobody knows in which bar it was opened
     assert switch.state == "active", "the other bar was in between"
-    switch.fill("BTC", 3, opens=True, closes=False)
-    switch.fill("BTC", 3, opens=False, closes=True)
+    switch.fill("BTC", 3, closed=["t5"])
     assert switch.state == "halted" and room.last("trip").inputs["symbol"] == "BTC"
 
 
@@ -449,6 +505,7 @@ def test_a_keep_alive_that_fails_is_reported_and_tried_again_sooner(room):
         room.clock.advance(1)
     assert len(calls) == 3
     assert [event.failures for event in room.said("keep_alive_failed")] == [1, 2]
+    assert [(event.calling, event.why) for event in room.said("keep_alive")] == [(True, "it works again, after 2 failures")]
     assert "ConnectionError: down" in room.last("keep_alive_failed").error
     assert room.faults.errors["kill_switch.keep_alive"] == 2
 

@@ -113,7 +113,7 @@ class _Life:
             switch.rejected("BTC", "post_only")
         elif what == 4:
             switch.closed(Decimal(1))
-            switch.fill("BTC", str(self.clock.true), opens=True, closes=False)
+            switch.fill("BTC", str(self.clock.true), opened="open")
         elif what == 5:
             amount = Decimal(dice.randrange(-300, 300))
             if self.equity + amount > _FLOOR + 800:
@@ -195,10 +195,10 @@ class _Life:
             again(20, lambda: self.switch.failed(RuntimeError("x")))
         elif bad == "same bar":
             for bar in ("a", "b"):
-                self.switch.fill("ETH", bar, opens=True, closes=False)
+                self.switch.fill("ETH", bar, opened=bar)
                 if kill:
                     self.restart()
-                self.switch.fill("ETH", bar, opens=False, closes=True)
+                self.switch.fill("ETH", bar, closed=[bar])
         elif bad == "stale":
             for age in (31, 32, 33):
                 self.switch.feeds({"ws": age})

@@ -229,6 +229,15 @@ def safety() -> None:
         assert_type(trip.reason, str)
         assert_type(trip.drill, bool)
 
+    @obs.kill_switch.keep_alive(every="15s")
+    def postpone() -> int:
+        return 60
+
+    @obs.kill_switch.keep_alive
+    async def postpone_later() -> None: ...
+
+    assert_type(postpone(), int)
+    assert_type(obs.kill_switch.keep_alive(postpone)(), int)
     obs.kill_switch.check(reduces=True)
     assert_type(obs.kill_switch.allows(), bool)
     assert_type(obs.kill_switch.state, str)

@@ -287,10 +287,23 @@ def test_a_subscriber_that_fails_keeps_no_feed_from_its_reconnect():
 
 
 def test_no_reconnect_in_a_backtest():
-    world, calls = World(reconnects=False), []
+    world, calls = World(live=False), []
     world.dogs.watch("ws", after="30s", on_stale=lambda: calls.append(1))
     world.go(100)
     assert calls == [] and world.kinds() == ["stale", "alarm"]
+
+
+def test_a_backtest_leaps_and_each_look_judges():
+    world = World(live=False)
+    world.dogs.watch("ws", after="90s")
+    for _ in range(3):
+        world.clock.advance(60)
+        world.dogs.heartbeat("ws")
+        world.dogs.tick()
+        assert world.events == [] and not world.dogs.stalled
+    world.clock.advance(91)
+    world.dogs.tick()
+    assert world.kinds() == ["stale", "alarm"]
 
 
 def test_no_thread_to_be_had_is_tried_again():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from botobs.safety.pace import Pace
 
-__all__ = ["Trigger", "Verdict", "count", "duration", "figure", "name", "text_of"]
+__all__ = ["Trigger", "Verdict", "count", "duration", "figure", "name", "text", "text_of"]
 
 _CALMER = 0.9  # a warning is given again when the figure was this much below where it warns
 
@@ -113,6 +113,8 @@ class Trigger:
     bad: int = attrs.field(default=0, init=False, repr=False)  # observations in a row that broke it
     warned: bool = attrs.field(default=False, init=False, repr=False)
     lost: bool = attrs.field(default=False, init=False, repr=False)  # said to be unknown
+    lost_at: int = attrs.field(default=0, init=False, repr=False)
+    blind: bool = attrs.field(default=False, init=False, repr=False)  # said to be so for long
     told: bool = attrs.field(default=False, init=False, repr=False)  # tripped, or recorded while tripped already
     restless: bool = attrs.field(default=False, init=False, repr=False)  # any of them
     pressing: bool = attrs.field(default=False, init=False, repr=False)  # to be remembered now
@@ -192,6 +194,14 @@ def _shown(value: Any) -> str:
     if callable(value):
         return str(getattr(value, "__name__", type(value).__name__))
     return str(value)
+
+
+def text(value: Any, longest: int) -> str:
+    """`value` as text; never raises."""
+    try:
+        return str(value)[:longest]
+    except Exception:  # an object that cannot say what it is
+        return type(value).__name__
 
 
 def text_of(value: Decimal | None) -> str | None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from botobs.safety.triggers.base import Trigger, Verdict, count, duration
+from botobs.safety.triggers.base import Trigger, Verdict, count, duration, text
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
 __all__ = ["ConsecutiveLosses", "Errors", "Rejections", "SameBarRoundTrip"]
 
-_MOST_SYMBOLS = 256
+_MOST_OPEN = 256
 
 
 @attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
@@ -172,24 +172,28 @@ class SameBarRoundTrip(Trigger):
 
     feed: ClassVar[str] = "fill"
 
-    opened: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)
+    opened: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)  # the bar of each open trade
     last: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)
 
-    def observe(self, symbol: str, bar_id: Any, *, opens: bool, closes: bool) -> Verdict | None:
-        """A fill, in the bar `bar_id`; what turns a position round both closes and opens."""
-        verdict: Verdict | None = None  # it closes nothing, or it is not known where that was opened
-        bar = None if bar_id is None else str(bar_id)
-        if closes and symbol in self.opened:
-            before = self.opened.pop(symbol)
+    def observe(self, trade_id: str, symbol: str, bar_id: Any, *, closes: bool) -> Verdict | None:
+        """A trade was opened in the bar `bar_id`, or closed in it.
+
+        By trade and not by symbol: of one symbol there is a position for each venue, account and side.
+        """
+        bar = None if bar_id is None else text(bar_id, 100)
+        if closes:
+            before = self.opened.pop(trade_id, None)
+            if before is None:  # nobody said in which bar it was opened
+                return None
             self.last = {"symbol": symbol, "bar_id": bar, "opened_in": before}
             self.pressing = True
-            verdict = Verdict.BROKEN if before == bar else Verdict.FINE
-        if opens and bar is not None and symbol not in self.opened:
+            return Verdict.BROKEN if before == bar else Verdict.FINE
+        if bar is not None:
             self.pressing = True
-            self.opened[symbol] = bar
-            while len(self.opened) > _MOST_SYMBOLS:
+            self.opened[trade_id] = bar
+            while len(self.opened) > _MOST_OPEN:
                 del self.opened[next(iter(self.opened))]
-        return verdict
+        return None
 
     def inputs(self) -> dict[str, Any]:
         """The figures that decide it."""
@@ -202,4 +206,4 @@ class SameBarRoundTrip(Trigger):
     def restore(self, state: dict[str, Any]) -> None:
         """Remember."""
         super().restore(state)
-        self.opened = {str(symbol): str(bar) for symbol, bar in state["opened"].items()}
+        self.opened = {str(trade_id): str(bar) for trade_id, bar in state["opened"].items()}

@@ -7,12 +7,15 @@ Money moved in or out shifts all of it, so that it is neither profit nor loss.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from botobs.accounting.numbers import EXACT, ZERO, number
 from botobs.safety.triggers.base import Trigger, Verdict, duration, text_of
+
+if TYPE_CHECKING:
+    from botobs.safety.pace import Pace
 
 __all__ = ["DailyLoss", "Drawdown", "EquityBelow", "FromPeak", "OfEquity"]
 
@@ -21,6 +24,7 @@ _CALMER = Decimal("0.9")
 _STEP = Decimal("0.0001")  # a peak that is higher by that much is remembered at once
 _DAYS_KEPT = 3
 _NEVER = Decimal("-Infinity")
+_FIRST_S = 300.0
 
 
 def _span_or_none(value: Any) -> float | None:
@@ -32,7 +36,8 @@ class OfEquity(Trigger):
     """A limit on equity.
 
     Args:
-        stale_after: How old the last known equity may be; `None`: it does not age.
+        stale_after: How old the last known equity may be; `None`: it does not age. A run that was told none at all has
+            five minutes.
     """
 
     feed: ClassVar[str] = "equity"
@@ -44,7 +49,8 @@ class OfEquity(Trigger):
     halt_at: Decimal = attrs.field(default=_NEVER, init=False, repr=False)
     near_at: Decimal = attrs.field(default=_NEVER, init=False, repr=False)
     calm_at: Decimal = attrs.field(default=_NEVER, init=False, repr=False)
-    known_at: int = attrs.field(default=0, init=False, repr=False)
+    begun_at: int = attrs.field(default=0, init=False, repr=False)
+    known_at: int = attrs.field(default=0, init=False, repr=False)  # in this run; 0: never
     saved: Decimal | None = attrs.field(default=None, init=False, repr=False)  # the value that is remembered
 
     def observe(self, value: Decimal | None, peak: Decimal | None, moved: Decimal) -> Verdict:
@@ -57,7 +63,7 @@ class OfEquity(Trigger):
             self.stirred = True
         self.meet(value, peak)
         self.value = value
-        if self.stale_after is not None:
+        if self.stale_after is not None or not self.known_at:
             self.known_at = self.pace.steady()
         if value >= self.calm_at:
             return Verdict.FINE
@@ -95,9 +101,17 @@ class OfEquity(Trigger):
 
     def passing(self) -> Verdict | None:
         """Time has passed."""
-        if self.stale_after is None or not self.known_at:
-            return None
-        return Verdict.UNKNOWN if self.pace.steady() - self.known_at > self.stale_after * 1e9 else None
+        limit_s = self.stale_after
+        if limit_s is None:
+            if self.known_at:
+                return None
+            limit_s = _FIRST_S  # a limit of what nobody ever tells protects nobody
+        return Verdict.UNKNOWN if self.pace.steady() - (self.known_at or self.begun_at) > limit_s * 1e9 else None
+
+    def begin(self, pace: Pace) -> None:
+        """A run begins."""
+        super().begin(pace)
+        self.begun_at = pace.steady()
 
     def used(self) -> float | None:
         """Which share of the limit is used."""
