@@ -15,6 +15,7 @@ from .insight import (
     RegimeChanged,
 )
 from .money import (
+    BarClosed,
     CostBooked,
     EquitySampled,
     FillBooked,
@@ -81,6 +82,7 @@ __all__ = [
     "AlertFate",
     "BackupFailed",
     "BackupMade",
+    "BarClosed",
     "BotAwake",
     "BotSilent",
     "CostBooked",

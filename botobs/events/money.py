@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 __all__ = [
+    "BarClosed",
     "CostBooked",
     "EquitySampled",
     "FillBooked",
@@ -240,6 +241,26 @@ class TransferBooked(_OfOrder):
 
     amount: Decimal
     currency: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class BarClosed(Event):
+    """The bot reported a finished bar.
+
+    Attributes:
+        bar_ts: Its end, as the bot said (RFC 3339); `None`: the bot said nothing, `ts` is when it came.
+    """
+
+    stream: ClassVar[str | None] = "price_events"
+    kind: ClassVar[str | None] = "bar"
+    importance: ClassVar[Importance] = Importance.LOW
+
+    bar_ts: str | None = None
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Any = None
 
 
 @attrs.frozen(kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botobs.accounting.entries import moment
 from botobs.accounting.numbers import divide, number
 from botobs.accounting.routes import known_name, name, shown
+from botobs.events import BarClosed
 from botobs.money.tail import Work
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from botobs.accounting.account import Account
     from botobs.accounting.sampling import CurveSampler
+    from botobs.events import Event
     from botobs.faults import Faults
     from botobs.money.tail import Tail
     from botobs.trackers.trades import TradeTracker
@@ -59,6 +61,7 @@ class Prices:
         moved: Called when the account's worth has changed, on the caller's thread.
         faults: Counts what is no price.
         wall: Tells the time.
+        publish: Tells the bus of a bar.
 
     Attributes:
         odd: How many prices could not be used.
@@ -75,6 +78,7 @@ class Prices:
         tail: Tail,
         faults: Faults,
         wall: Callable[[], int],
+        publish: Callable[[Event], object],
     ) -> None:
         self._account = account
         self._trades = trades
@@ -86,6 +90,7 @@ class Prices:
         self.on_bar: Callable[[tuple[Any, ...], int], object] | None = None  # a bar was told, and when it came
         self._faults = faults
         self._wall = wall
+        self._publish = publish
         self._told: dict[tuple[str | None, str], str] = {}  # when the exchange said the newest mark was
         self._lock = threading.RLock()  # a signal handler may report a price in the middle of another
         self.odd = 0
@@ -172,6 +177,11 @@ class Prices:
 
     def _barred(self, bar: tuple[Any, ...], now: int) -> None:
         self._trades.bar(*bar, now_ns=now)
+        symbol, opened, high, low, close, volume, when = bar
+        said = BarClosed(
+            ts_ns=now, symbol=symbol, bar_ts=when, open=opened, high=high, low=low, close=close, volume=volume
+        )
+        self._publish(said)
 
     def _time(self, ts: Any) -> str | None:
         """When the exchange made the mark; `None`: it said nothing that tells."""

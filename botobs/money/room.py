@@ -129,6 +129,7 @@ class Money:
             tail=self.tail,
             faults=faults,
             wall=clock.time_ns,
+            publish=publish,
         )
         self.on_equity: Callable[[], object] | None = None  # the account is worth something else now
         self.on_reject: Callable[[str | None, Any], object] | None = None  # the exchange refused an order

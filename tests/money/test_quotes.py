@@ -12,6 +12,7 @@ import botobs
 from botobs.accounting.instruments import Instruments
 from botobs.accounting.marks import Currencies, Marks
 from botobs.money.prices import _price
+from tests.soak.processes import records
 
 _quote = st.floats(min_value=5e-324, max_value=1e300)
 
@@ -40,3 +41,17 @@ def test_what_is_no_quote_leaves_the_last_one_in_use(held, tmp_path):
                     pass
                 last = _price(None, bid, ask) or last
                 assert marks.get(None, "BTC-USD") == last
+
+
+def test_a_bar_is_a_record(tmp_path):
+    with botobs.start("bars", data_dir=tmp_path, prometheus_port=None) as obs:
+        obs.bar("BTC-USD", 1, "3.50", 0.5, 2, volume="7", ts=1_700_000_000)
+        obs.bar("BTC-USD", 1, float("nan"), 1, 2)
+        obs.bar("BTC-USD", 1, 3, 1, 2, volume=float("nan"))
+    first, last = records(tmp_path, "price_events")
+    told = {key: first[key] for key in ("event", "symbol", "bar_ts", "open", "high", "low", "close", "volume")}
+    assert told == {
+        "event": "bar", "symbol": "BTC-USD", "bar_ts": "2023-11-14T22:13:20.000000Z",
+        "open": "1", "high": "3.50", "low": "0.5", "close": "2", "volume": "7",
+    }  # fmt: skip
+    assert "bar_ts" not in last and last["volume"] is None

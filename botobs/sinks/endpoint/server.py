@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 __all__ = ["Endpoint"]
 
 
+_ADVICE = (
+    "set prometheus_token (BOTOBS_PROMETHEUS_TOKEN), and prometheus_tls_cert for HTTPS, or leave prometheus_host at "
+    "127.0.0.1"
+)
+
+
 @attrs.define(eq=False)
 class _Connection:
     """A client: `waiting_since` is `None` while it is being answered."""
@@ -65,6 +71,7 @@ class Endpoint:
         idle_s: How long a connection may wait for its next request.
         answer_s: How long a client may take to read its answer.
         renewed_s: How often it is looked whether the certificate was renewed.
+        advice: How to close it to other machines, for the warning that it is open.
 
     Attributes:
         door: Who may ask, and how often somebody was turned away.
@@ -89,11 +96,13 @@ class Endpoint:
         idle_s: float = 90.0,
         answer_s: float = 10.0,
         renewed_s: float = 1.0,
+        advice: str = _ADVICE,
     ) -> None:
         self.host = host
         self.state = "down"
         self._wanted_port = port
         self._faults = faults
+        self._advice = advice
         self.door = Door(token, faults)
         self._pages = Pages(render_metrics, health, self.door)
         self._tls: Tls | None = None
@@ -150,8 +159,7 @@ class Endpoint:
             self._faults.say(
                 "endpoint", "open",
                 f"other machines can read /metrics and /health at {self.url}, which show positions and PnL to anybody: "
-                "set prometheus_token (BOTOBS_PROMETHEUS_TOKEN), and prometheus_tls_cert for HTTPS, or leave "
-                "prometheus_host at 127.0.0.1",
+                f"{self._advice}",
             )  # fmt: skip
         return self.up
 
