@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from botobs.safety.room import Safety
     from botobs.sinks.endpoint import Endpoint
     from botobs.sinks.otlp_out import OtlpOut
+    from botobs.sinks.redis.publisher import RedisPublisher
 
 __all__ = ["HealthPage"]
 
@@ -37,11 +38,13 @@ class HealthPage:
         safety: The kill switch, feeds and features.
         otlp: Whether traces get through; `None`: they go nowhere.
         endpoint: Who was turned away there; `None`: there is none.
+        redis: Whether records get to Redis; `None`: they do not go there.
         over: Whether the run has ended.
     """
 
     __slots__ = (
-        "_begun", "_bus", "_delivery", "_endpoint", "_faults", "_over", "_safety", "_sender", "_versions", "_who",
+        "_begun", "_bus", "_delivery", "_endpoint", "_faults", "_over", "_redis", "_safety", "_sender", "_versions",
+        "_who",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +58,7 @@ class HealthPage:
         safety: Safety,
         otlp: OtlpOut | None,
         endpoint: Endpoint | None,
+        redis: RedisPublisher | None,
         over: Callable[[], bool],
     ) -> None:
         self._who = {"bot": settings.bot, "bot_version": settings.bot_version, "run_id": run_id, "mode": settings.mode}
@@ -62,7 +66,7 @@ class HealthPage:
         self._begun = time.monotonic()
         self._faults, self._delivery, self._bus, self._safety, self._over = faults, delivery, bus, safety, over
         self._sender = None if otlp is None else otlp.sender
-        self._endpoint = endpoint
+        self._endpoint, self._redis = endpoint, redis
 
     def __call__(self) -> dict[str, Any]:
         """The page as it is now; `status` is `ok`, `stale`, `halted` or `ended`."""
@@ -87,4 +91,7 @@ class HealthPage:
         }
         if self._endpoint is not None:
             page["refused_requests"] = dict(self._endpoint.door.refused)
+        if self._redis is not None:
+            away = self._redis.trouble
+            page["redis"] = {"waiting": self._redis.counts.pending, "trouble": [] if away is None else [away]}
         return page

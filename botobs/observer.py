@@ -33,6 +33,7 @@ from botobs.events import (
 )
 from botobs.faults import Faults
 from botobs.health_page import HealthPage
+from botobs.insight.room import Insight, InsightNouns
 from botobs.measuring import Measuring
 from botobs.money.migrating import migrate
 from botobs.money.nouns import LedgerNoun, MoneyNouns
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from botobs.backup.schedule import Schedule
     from botobs.datadir import PreviousRun
     from botobs.sinks.redis.publisher import RedisPublisher
     from botobs.stages.site import Stage
@@ -73,7 +75,7 @@ _FLUSH_S = 5.0
 _UNDO_S = 0.5
 
 
-class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
+class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, InsightNouns, StageVerbs):
     """A running botobs. Made by `botobs.start`.
 
     A context manager: leaving it shuts it down. Its verbs (`tick`, `stage`, …, `event`) are those of the module, for
@@ -151,10 +153,13 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         self._money = self._bank(parts, undo)
         self.ledger = LedgerNoun(self._money, self.fill)
         self._safety = self._guard(undo)
+        self._insight = self._explain(undo)
+        self._backups = self._back_up()
         if self._redis is not None:
             self._delivery.attach(self._redis)  # last: a server that is away may take all the time there is
         self._metrics.about_money(self._money, self._performance)
         self._metrics.about_safety(self._safety)
+        self._metrics.board.ask(self._insight.names, self._insight.measured)
         self._metrics.about_botobs(
             waiting=lambda: self._delivery.waiting,
             overhead=lambda: self._overhead.ratio,
@@ -167,10 +172,12 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             self._money.housekeep,
             self._safety.chore,
             self._performance.chore,
+            self._insight.chore,
+            *(() if self._backups is None else (self._backups.chore,)),
         )
         self._health_page = HealthPage(
             settings, self.run_id, faults=self.faults, delivery=self._delivery, bus=self.bus, safety=self._safety,
-            otlp=self._otlp, endpoint=self.endpoint, over=lambda: self._over is not None,
+            otlp=self._otlp, endpoint=self.endpoint, redis=self._redis, over=lambda: self._over is not None,
         )  # fmt: skip
         self._drainer = Drainer(self._delivery.jobs, chores, self.faults)
         self._beats = 0
@@ -219,6 +226,19 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
             undo.callback(_undone, publisher.close)
         return publisher
 
+    def _back_up(self) -> Schedule | None:
+        """What makes backups while the bot runs; `None`: nobody wants that."""
+        if self.settings.backup_url is None:
+            return None
+        from botobs.backup.schedule import open_schedule  # noqa: PLC0415 - few have it, and it may need an extra
+
+        schedule = open_schedule(
+            self.settings, self.data_dir, clock=self._clock, faults=self.faults, publish=self.bus.publish
+        )
+        if schedule is not None:
+            self._delivery.attach(schedule)
+        return schedule
+
     def _bank(self, parts: Parts, undo: contextlib.ExitStack) -> Money:
         """Everything about money."""
         data_dir = self.data_dir
@@ -259,6 +279,16 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         self._delivery.attach(safety)
         self._delivery.alerts = lambda: safety.alerts.counts
         return safety
+
+    def _explain(self, undo: contextlib.ExitStack) -> Insight:
+        """What explains the bot's results."""
+        insight = Insight(
+            self.settings, self.data_dir, clock=self._clock, engine=self._own, faults=self.faults, bus=self.bus,
+            money=self._money, silent_s=lambda: self._safety.watchdogs.silence.age_s,
+        )  # fmt: skip
+        undo.callback(_undone, insight.close)
+        self._delivery.attach(insight)
+        return insight
 
     def _admit(self, stage: Stage) -> None:
         """Refuse a stage that may not run now.
@@ -363,6 +393,8 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         self._money.begin()
         if self._redis is not None:
             self._redis.start()
+        if self._backups is not None:
+            self._backups.begin()
         if settings.migrate_csv is not None:
             migrate(self._money, settings.migrate_csv, publish=self.bus.publish, relieve=self.flush, faults=self.faults)
         self._own.on_price = self._money.prices.tick
@@ -370,6 +402,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, StageVerbs):
         self._money.on_equity, self._money.desk.told = self._safety.equity, self._safety.filled
         self._money.prices.unknown = self._safety.unknown_equity
         self._money.on_reject, self._money.on_time = self._safety.kill_switch.rejected, self._safety.chore
+        self._insight.begin(None if self.data_dir is None else StreamReader(self.data_dir))
         self._own.guard = self._admit
         self._own.on_failure = self._safety.kill_switch.failed
         self._own.on_decided = self._safety.decided if settings.mode == "backtest" else self._safety.watchdogs.decided

@@ -68,7 +68,11 @@ def test_alone_it_prints_help(capsys):
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in COMMANDS if name not in ("demo", "compare", "import-json", "import-csv", "alerts", "dashboards")],
+    [
+        name
+        for name in COMMANDS
+        if name not in ("demo", "compare", "import-json", "import-csv", "alerts", "dashboards", "restore", "metricpack")
+    ],
 )
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])
 def test_a_place_without_data_is_told_in_one_line_and_left_alone(name, what, capsys, tmp_path):
@@ -76,7 +80,7 @@ def test_a_place_without_data_is_told_in_one_line_and_left_alone(name, what, cap
         (tmp_path / "data").mkdir()
     elif what == "file":
         (tmp_path / "data").write_text("")
-    more = {"window": ["--last", "6h"], "reset": ["--yes"], "kill": ["status"]}.get(name, [])
+    more = {"window": ["--last", "6h"], "reset": ["--yes"], "kill": ["status"], "backup": ["place"]}.get(name, [])
     status = main([name, *more])
     told = capsys.readouterr()
     if name == "performance" and what == "empty":  # no trades is an answer

@@ -87,10 +87,13 @@ def refused(tmp_path: Path, env: dict[str, str] | None = None, **keywords: objec
 CONTRACT = """
     data_dir starting_equity timezone cost_basis durability rotate_bytes rotate_days keep_traces prometheus_port
     prometheus_host otlp_endpoint slack_webhook_url kill_switch health_every queue_size namespace bot_version redact
-    strict ledger currency sharpe_bucket days_per_year equity_floor max_position_age redis_url clock
+    strict ledger currency sharpe_bucket days_per_year equity_floor max_position_age clock
+    redis_url redis_stream redis_prefix redis_field redis_maxlen redis_stream_maxlen
     tracer_provider meter_provider mode
     migrate_csv performance_rolling_window performance_store
+    backup_url backup_every backup_keep
     slack_bot_token slack_channel alert_cooldown alert_drawdown
+    alert_same_bar feed_silence funding_age feature_age stale_features
     prometheus_token prometheus_tls_cert prometheus_tls_key
 """
 
@@ -121,7 +124,6 @@ def test_defaults(tmp_path: Path) -> None:
     assert found.ledger is True
     assert found.strict is False
     assert all(found.origin(row.name) == "default" for row in SETTINGS)
-    assert found.given_without_effect() == []
     assert found.warnings == ()
 
 
@@ -143,7 +145,6 @@ def test_the_documentation_table_has_a_row_for_each_setting() -> None:
         assert line.startswith(f"| `{row.name}` |")
         assert line.count("|") - line.count("\\|") == 6
         assert all(name in line for name in row.env)
-        assert ("nothing acts on it yet" in line) is not row.effective
     assert "`'data'`" in table_markdown()
 
 
@@ -216,6 +217,9 @@ RIGHT: list[tuple[str, object, object]] = [
     ("days_per_year", 252, 252.0),
     ("performance_rolling_window", "50", 50),
     ("performance_store", " s3://bucket/bot ", "s3://bucket/bot"),
+    ("backup_url", " s3://bucket/bot ", "s3://bucket/bot"),
+    ("backup_every", "15m", 900.0),
+    ("backup_keep", "48", 48),
     ("migrate_csv", "old.csv", Path("old.csv")),
     ("kill_switch", [TRIGGER], (TRIGGER,)),
     ("kill_switch", [], ()),
@@ -232,8 +236,18 @@ RIGHT: list[tuple[str, object, object]] = [
     ("alert_drawdown", "0.1", 0.1),
     ("alert_drawdown", Decimal("0.02"), 0.02),
     ("alert_drawdown", 1, 1.0),
+    ("alert_same_bar", "no", False),
+    ("feed_silence", "1m", 60.0),
+    ("funding_age", dt.timedelta(hours=8), 28_800.0),
+    ("feature_age", 90, 90.0),
+    ("stale_features", "0", 0),
     ("redis_url", "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ("redis_url", "redis://:pw@localhost:6379/0", "redis://:pw@localhost:6379/0"),
+    ("redis_stream", "trading:fills", "trading:fills"),
+    ("redis_prefix", "desk", "desk"),
+    ("redis_field", "data", "data"),
+    ("redis_maxlen", "1000", 1000),
+    ("redis_stream_maxlen", 5, 5),
 ]
 
 
@@ -290,6 +304,9 @@ WRONG: dict[str, list[object]] = {
     "days_per_year": [0, -1, 367, NAN, True, "many", *ANYWHERE],
     "performance_rolling_window": [0, -1, 1.5, NAN, True, "many", 10**9, *ANYWHERE],
     "performance_store": [5, True, "x" * 3_000, *ANYWHERE[:5], "a\nb"],
+    "backup_url": [5, True, "x" * 3_000, *ANYWHERE[:5], "a\nb"],
+    "backup_every": [0, -1, "0s", "6 parsecs", NAN, INF, True, *ANYWHERE],
+    "backup_keep": [0, -1, 1.5, NAN, INF, True, "many", *ANYWHERE],
     "migrate_csv": ["", "  ", 5, b"x", "a\0b", True, ["x"], Hostile()],
     "kill_switch": [Trigger(), "drawdown", [None], ["x"], [5], [Trigger], {}, True, 5, Hostile()],
     "health_every": [0, -60, "soon", NAN, True, *ANYWHERE],
@@ -297,8 +314,18 @@ WRONG: dict[str, list[object]] = {
     "slack_bot_token": [5, "x" * 400, *ANYWHERE[:5], "a\nb", True],
     "slack_channel": [5, "x" * 300, *ANYWHERE[:5], "a\nb", True],
     "alert_cooldown": [0, -1, "0s", "6 parsecs", NAN, INF, True, dt.timedelta(0), "soon", *ANYWHERE],
+    "alert_same_bar": ["maybe", 5, *ANYWHERE],
+    "feed_silence": [0, -1, "0s", "6 parsecs", NAN, INF, True, *ANYWHERE],
+    "funding_age": [0, -1, "0s", "6 parsecs", NAN, INF, True, *ANYWHERE],
+    "feature_age": [0, -1, "0s", "6 parsecs", NAN, INF, True, *ANYWHERE],
+    "stale_features": [-1, 1.5, 10_000, NAN, INF, True, "many", *ANYWHERE],
     "alert_drawdown": [0, -0.1, 1.1, NAN, INF, True, "5%", "much", *ANYWHERE],
     "redis_url": ["localhost", "http://localhost", "redis://", "unix://", 6379, True, *ANYWHERE],
+    "redis_stream": [5, "x" * 300, *ANYWHERE[:5], "a\nb", True],
+    "redis_prefix": [5, "x" * 300, *ANYWHERE[:5], "a\nb", True],
+    "redis_field": [5, "x" * 300, *ANYWHERE[:5], "a\nb", True],
+    "redis_stream_maxlen": [0, -1, 1.5, NAN, INF, True, "many", *ANYWHERE],
+    "redis_maxlen": [0, -1, 1.5, NAN, INF, True, "many", *ANYWHERE],
 }  # fmt: skip
 
 
@@ -410,7 +437,6 @@ def test_none_means_the_default_over_environment_and_file(tmp_path: Path) -> Non
     found = read(tmp_path, {"BOTOBS_PROMETHEUS_PORT": "9464"}, prometheus_port=None, cost_basis=None, queue_size=None)
     assert (found.prometheus_port, found.cost_basis, found.queue_size) == (None, "average", 50_000)
     assert found.origin("prometheus_port") == found.origin("cost_basis") == "default"
-    assert found.given_without_effect() == []
 
 
 def test_text_none_switches_off_what_a_file_switched_on(tmp_path: Path) -> None:
@@ -439,12 +465,6 @@ def test_the_name_given_in_code_wins(tmp_path: Path) -> None:
     assert read(tmp_path, {"OTEL_SERVICE_NAME": "other"}).bot == "b"
 
 
-def test_settings_given_without_effect(tmp_path: Path) -> None:
-    found = read(tmp_path, {"BOTOBS_EQUITY_FLOOR": "5"}, health_every=5, redis_url="redis://localhost")
-    assert found.given_without_effect() == ["redis_url"]
-    assert read(tmp_path, health_every=5, redis_url=None).given_without_effect() == []
-
-
 # --- unknown names -------------------------------------------------------------------------------------------
 
 
@@ -464,7 +484,7 @@ def test_unknown_keywords_say_what_was_meant(tmp_path: Path, name: str, near: st
 def test_an_unknown_name_like_no_other_lists_all(tmp_path: Path) -> None:
     message = refused(tmp_path, zzzzzz=1)
     assert message.startswith(
-        "unknown setting zzzzzz (keyword); the settings are alert_cooldown, alert_drawdown, bot_version, "
+        "unknown setting zzzzzz (keyword); the settings are alert_cooldown, alert_drawdown, alert_same_bar, "
     )
 
 

@@ -113,7 +113,7 @@ def pair(tmp_path_factory):
     return [(place, out) for place, (out, _) in zip(places, told, strict=True)]
 
 
-TIMES = {"ts", "latency", "latency_ms", "fill_ts", "entry_ts", "exit_ts", "received"}
+TIMES = {"ts", "latency", "latency_ms", "fill_ts", "entry_ts", "exit_ts", "received", "predicted_ts", "bar_ts"}
 
 
 def without_times(record):

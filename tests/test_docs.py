@@ -161,7 +161,8 @@ def test_json_and_toml_of_the_pages_are_right(tmp_path):
             assert json.loads(block.source), block.place
         elif block.language == "toml":
             (tmp_path / "botobs.toml").write_text(block.source)
-            assert load("trend-bot", {}, env={}, cwd=tmp_path).origins, block.place
+            found = load("trend-bot", {}, env={}, cwd=tmp_path)
+            assert found.origins or found.tables, block.place
 
 
 def _modules_with_examples() -> list[str]:

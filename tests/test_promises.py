@@ -916,3 +916,28 @@ def test_a_broken_log_handler_of_the_bots_breaks_nothing(tmp_path):
     finally:
         logging.getLogger("botobs").removeHandler(handler)
     assert PRELUDE and Bot  # what the campaigns use too
+
+
+@pytest.mark.parametrize("keep", ["all", "tail"])
+def test_no_text_anywhere_costs_a_trace(tmp_path, receiver, keep):
+    texts = ["\ud800", "a\udfff", b"\xff", "\0", "ü" * 5000]
+    with botobs.start("bot", data_dir=tmp_path, otlp_endpoint=receiver.endpoint, keep_traces=keep) as obs:
+        for one, two in itertools.product(texts, texts):
+            with obs.tick(one, two, venue=two, attrs={one: two, "k": one}) as tick:
+                tick.keep(one)
+                for made in (obs.stage(one, attrs={"a": two}), obs.execution(one, order=two, attrs={"b": one})):
+                    with made as live:
+                        live.set_attributes({"a": one, "b": [one, two], one: 1})
+                        live.add_event(one, {"a": two, one: [one]}, 5)
+                        live.record_exception(ValueError(one), {"a": one})
+                        live.update_name(one)
+                obs.order("BTC", "buy", 1, decision_px=1, order_id=one)
+                obs.fill(one, price=1, qty=1, symbol="BTC", side="buy", fill_id=two)
+            with obs.tick("S", attrs={"a": one}) as tick:
+                tick.keep(one)
+                obs.order("BTC", "buy", 1, decision_px=1, order_id=two)
+            with obs.stage(one):
+                botobs.current_tick().keep(two)
+        report = obs.flush(20)
+        assert (report.spans.pending, report.spans.dropped) == (0, 0)
+        assert not obs.faults.errors, obs.faults.last_error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 import botobs
 from botobs.cli import (
     alerts,
+    backup,
     compare,
     dashboards,
     demo,
@@ -21,6 +22,7 @@ from botobs.cli import (
     performance,
     replay,
     reset,
+    restore,
     verify,
     window,
 )
@@ -54,12 +56,13 @@ COMMANDS: Final[Mapping[str, Any]] = {
     "import-json": import_json,
     "import-csv": import_csv,
     "reset": reset,
+    "backup": backup,
+    "restore": restore,
     "kill": kill,
     "alerts": alerts,
     "replay": replay,
     "metricpack": metricpack,
     "dashboards": dashboards,
-    "metricpack": metricpack,
 }
 
 

@@ -118,6 +118,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         tracer_provider=None,
         meter_provider=None,
         migrate_csv=None,
+        backup_url=None,
         starting_equity=terms.starting_equity,
         currency=terms.currency,
         cost_basis="fifo" if terms.cost_basis == "fifo" else "average",

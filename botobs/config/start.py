@@ -69,6 +69,7 @@ class StartSettings(TypedDict, total=False):
     redis_prefix: str | None
     redis_field: str | None
     redis_maxlen: int | None
+    redis_stream_maxlen: int | None
     backup_url: str | None
     backup_every: str | float | timedelta
     backup_keep: int | None

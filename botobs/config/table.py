@@ -370,9 +370,15 @@ class Settings:
     )
     redis_maxlen: int = _row(
         values.whole(1, 1_000_000_000),
-        100_000,
+        10_000,
         "a whole number of entries, at least 1",
-        "About how many entries each stream keeps; older ones go.",
+        "About how many records each stream keeps; older ones go.",
+    )
+    redis_stream_maxlen: int = _row(
+        values.whole(1, 1_000_000_000),
+        1_000_000,
+        "a whole number of entries, at least 1",
+        "About how many executions `redis_stream` keeps; older ones go.",
     )
     backup_url: str | None = _row(
         values.line(2_000),

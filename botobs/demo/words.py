@@ -24,10 +24,12 @@ __all__ = ["HEAD", "board", "closing", "facts", "opening", "row"]
 HEAD: Final = "time  bars orders fills trades   equity     PnL  slip p99 ms"
 
 _ABOUT: Final = {
+    "calibration": "predictions, and what came",
     "costs": "fees, slippage and funding",
     "equity_curve": "equity as it went, to plot",
     "execution": "orders sent, filled, withdrawn",
-    "rejections": "what was refused, and the market then",
+    "regime_transition": "changes of a market's regime",
+    "rejections": "what was refused; the market then",
     "runs": "when botobs started and ended",
     "signals": "what the bot saw and chose; latency",
     "trade_lifecycle": "each round trip, entry to exit",

@@ -12,7 +12,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 import orjson
 
+from botobs.datadir import atomic_write
 from botobs.errors import BotobsError
+from botobs.streams.disk import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +32,12 @@ class Place(Protocol):
         """Put an object in the place of the one that was there."""
         ...
 
-    def read(self, name: str) -> bytes | None:
-        """An object's content; `None`: there is none."""
+    def read(self, name: str, most: int | None = None) -> bytes | None:
+        """An object's content, or its first `most` bytes; `None`: there is none."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Take an object away, if it is there."""
         ...
 
     def names(self, under: str) -> Iterator[str]:
@@ -59,10 +65,12 @@ class Folder:
 
     Args:
         root: The folder; it is made when something is written.
+        synced: What was written survives the machine's crash; that costs milliseconds for each object.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, synced: bool = False) -> None:
         self._root = root.absolute()
+        self._synced = synced
 
     def __repr__(self) -> str:
         return str(self._root)
@@ -70,7 +78,10 @@ class Folder:
     def write(self, name: str, data: bytes) -> None:
         """Put an object in the place of the one that was there."""
         path = self._path(name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
+        if self._synced:
+            atomic_write(path, data)
+            return
         # not synced as `atomic_write` does, for each costs milliseconds: what a machine's crash takes can be made again
         draft = path.with_name(f".{os.urandom(8).hex()}.tmp")
         try:
@@ -81,12 +92,17 @@ class Folder:
             draft.unlink(missing_ok=True)
             raise
 
-    def read(self, name: str) -> bytes | None:
-        """An object's content; `None`: there is none."""
+    def read(self, name: str, most: int | None = None) -> bytes | None:
+        """An object's content, or its first `most` bytes; `None`: there is none."""
         try:
-            return self._path(name).read_bytes()
+            with self._path(name).open("rb") as file:
+                return file.read(-1 if most is None else most)
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def delete(self, name: str) -> None:
+        """Take an object away, if it is there."""
+        self._path(name).unlink(missing_ok=True)
 
     def names(self, under: str) -> Iterator[str]:
         """The objects under a folder, however deep."""
@@ -105,22 +121,21 @@ class Remote:
 
     Args:
         url: Where; credentials come from where fsspec's implementations look for them.
+        what: What is kept there, for what is said of it.
 
     Raises:
         BotobsError: fsspec, or what it needs for this kind of place, is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, what: str = "summaries") -> None:
         try:
             import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: PLC0415  # an extra, imported only when used
         except ImportError as error:
-            raise BotobsError(
-                f"summaries at {shown(url)} need the extra fsspec: pip install 'botobs[fsspec]'"
-            ) from error
+            raise BotobsError(f"{what} at {shown(url)} need the extra fsspec: pip install 'botobs[fsspec]'") from error
         try:
             self._fs, root = fsspec.core.url_to_fs(url)
         except ImportError as error:  # fsspec says what is missing: s3fs, gcsfs
-            raise BotobsError(f"summaries at {shown(url)}: {error}") from error
+            raise BotobsError(f"{what} at {shown(url)}: {error}") from error
         except ValueError as error:
             raise BotobsError(f"{shown(url)} is no place that fsspec knows: {error}") from error
         self._root = str(root).rstrip("/")
@@ -136,12 +151,19 @@ class Remote:
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         self._fs.pipe_file(path, data)
 
-    def read(self, name: str) -> bytes | None:
-        """An object's content; `None`: there is none."""
+    def read(self, name: str, most: int | None = None) -> bytes | None:
+        """An object's content, or its first `most` bytes; `None`: there is none."""
         try:
-            return bytes(self._fs.cat_file(self._path(name)))
+            if most is None:
+                return bytes(self._fs.cat_file(self._path(name)))
+            return bytes(self._fs.cat_file(self._path(name), start=0, end=most))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+
+    def delete(self, name: str) -> None:
+        """Take an object away, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(name))
 
     def names(self, under: str) -> Iterator[str]:
         """The objects under a folder, however deep."""
@@ -158,8 +180,13 @@ class Remote:
         return "/".join((self._root, *_parts(name)))
 
 
-def place_at(url: str | os.PathLike[str]) -> Place:
+def place_at(url: str | os.PathLike[str], what: str = "summaries", *, synced: bool = False) -> Place:
     """The place that `url` names: a path or `file://` is a folder, everything else fsspec's.
+
+    Args:
+        url: Where.
+        what: What is kept there, for what is said of it.
+        synced: In a folder, what was written survives the machine's crash.
 
     Raises:
         BotobsError: What it takes to get there is not installed, or it names no place.
@@ -169,20 +196,20 @@ def place_at(url: str | os.PathLike[str]) -> Place:
     except (TypeError, ValueError):
         text = ""
     if not text or "\0" in text:
-        raise BotobsError(f"summaries: {url!r:.60} is no place; it takes a folder or a URL such as s3://bucket/folder")
+        raise BotobsError(f"{what}: {url!r:.60} is no place; it takes a folder or a URL such as s3://bucket/folder")
     if not _SCHEME.match(text):
-        return Folder(Path(text))
+        return Folder(Path(text), synced=synced)
     if text.startswith("file://"):
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise BotobsError(f"{text} names another machine; a folder of this one has three slashes: file:///...")
-        return Folder(Path(unquote(parts.path)))
-    return Remote(text)
+        return Folder(Path(unquote(parts.path)), synced=synced)
+    return Remote(text, what)
 
 
 def shown(url: str) -> str:
     """`url` without what may be secret in it."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+    return re.sub(r"//(?:[^/@]*|[^@?\s]*:[^@?\s]*)@", "//", url).partition("?")[0]
 
 
 def encoded(content: dict[str, Any]) -> bytes:

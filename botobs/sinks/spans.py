@@ -66,9 +66,9 @@ class _Template:
 
 
 def _constants(site: Any, more: Mapping[str, Any] | None = None) -> bytes:
-    span = Span(name=site.label, kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
+    span = Span(name=str(plain(site.label)), kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
     attributes = {"stage": site.kind, "outcome": "ok", **(more or {})}
-    span.attributes.extend(_attribute(key, value) for key, value in attributes.items())
+    span.attributes.extend(_attribute(key, plain(value)) for key, value in attributes.items())
     return span.SerializeToString()
 
 
@@ -214,8 +214,8 @@ class SpanEncoder:
         if more is not None and more.upstream is not None:
             parent = more.upstream.span_id.to_bytes(8, "big")
         span = Span(
-            trace_id=trace_id, span_id=live.sid, parent_span_id=parent, name=stage.label, kind=Span.SPAN_KIND_INTERNAL,
-            start_time_unix_nano=live.t0 + offset, end_time_unix_nano=live.t1 + offset,
+            trace_id=trace_id, span_id=live.sid, parent_span_id=parent, name=str(plain(stage.label)),
+            kind=Span.SPAN_KIND_INTERNAL, start_time_unix_nano=live.t0 + offset, end_time_unix_nano=live.t1 + offset,
             flags=_REMOTE if remote else _LOCAL, status=Status(),
         )  # fmt: skip
         outcome = "ok" if more is None or more.outcome is None else more.outcome

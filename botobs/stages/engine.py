@@ -59,8 +59,8 @@ class Engine:
 
     __slots__ = (
         "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "guard", "head", "ids", "keep", "keeps",
-        "kept", "kept_by", "line", "now", "on_confidence", "on_decided", "on_failure", "on_kept", "on_price",
-        "on_strength", "put", "second", "wall",
+        "kept", "kept_by", "line", "now", "on_confidence", "on_decided", "on_failure", "on_kept", "on_predicted",
+        "on_price", "on_strength", "put", "second", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +103,7 @@ class Engine:
         # a signal's strength (symbol, source, strength) and confidence (symbol, confidence), for their metrics
         self.on_strength: Callable[[Any, Any, Any], None] | None = None
         self.on_confidence: Callable[[Any, Any], None] | None = None
+        self.on_predicted: Callable[[Any, Any, Any], None] | None = None  # its prediction (symbol, source, pred_bps)
         self.on_kept: Callable[[Tick, str], None] | None = None  # a trace is kept: its durations may be exemplars
         # when a second began, and its text; one load gives a pair that belongs together
         self.second: tuple[int, bytes] = (-_SECOND, b"")

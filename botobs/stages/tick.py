@@ -101,6 +101,9 @@ class Tick:
                 body["source"] = source
             if pred_bps is not None:
                 body["pred_bps"] = pred_bps
+                on_predicted = engine.on_predicted
+                if on_predicted is not None:
+                    on_predicted(self.symbol, source, pred_bps)
             if strength is not None:
                 body["strength"] = strength
                 on_strength = engine.on_strength
@@ -143,7 +146,8 @@ class Tick:
         if self.why is None:
             self.why = {}
         if len(self.why) < 8:
-            self.why.setdefault(reason if type(reason) is str else str(plain(reason))[:40])
+            usual = type(reason) is str and reason.isascii()
+            self.why.setdefault(reason if usual else str(plain(reason))[:200])
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Put an attribute on the tick's span."""

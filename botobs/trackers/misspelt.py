@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +92,8 @@ def _meant(name: str, known: tuple[str, ...]) -> str | None:
             return candidate
     if len(plain) < 4:  # too short to tell a slip from a word
         return None
+    import difflib  # noqa: PLC0415  # only words that nobody knows need it
+
     close = difflib.get_close_matches(plain, known, n=1, cutoff=_CLOSE)
     return close[0] if close else None
 

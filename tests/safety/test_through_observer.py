@@ -814,7 +814,13 @@ def test_an_old_funding_rate_is_an_alert(tmp_path):
 
 
 def test_what_is_told_without_asking_is_a_setting(tmp_path):
-    more = {"feed_silence": "10s", "funding_age": "20s", "feature_age": "30s", "stale_features": 0, "alert_same_bar": False}
+    more = {
+        "feed_silence": "10s",
+        "funding_age": "20s",
+        "feature_age": "30s",
+        "stale_features": 0,
+        "alert_same_bar": False,
+    }
     with running(tmp_path, **more) as obs:
         obs.heartbeat("book")
         obs.funding_rate(S, 0.0001)

@@ -505,7 +505,9 @@ def test_a_keep_alive_that_fails_is_reported_and_tried_again_sooner(room):
         room.clock.advance(1)
     assert len(calls) == 3
     assert [event.failures for event in room.said("keep_alive_failed")] == [1, 2]
-    assert [(event.calling, event.why) for event in room.said("keep_alive")] == [(True, "it works again, after 2 failures")]
+    assert [(event.calling, event.why) for event in room.said("keep_alive")] == [
+        (True, "it works again, after 2 failures")
+    ]
     assert "ConnectionError: down" in room.last("keep_alive_failed").error
     assert room.faults.errors["kill_switch.keep_alive"] == 2
 

@@ -24,7 +24,7 @@ from botobs.testing import Capture
 from tests.servers.otlp import OtlpReceiver
 
 OPEN = "application/openmetrics-text;version=1.0.0"
-LATER = {"bot_cost_impact_bps", "bot_calibration_in_band_rate"}
+LATER = {"bot_cost_impact_bps"}
 # shown in a live bot only: its page has a port, and its drainer a cost
 NOT_HERE = {"botobs_prometheus_up", "botobs_overhead_ratio"}
 SYMBOL = "BTC-USD"

@@ -17,6 +17,7 @@ from botobs.metricpack.ledger import LedgerSource
 from botobs.metricpack.redis_source import RedisSource
 from botobs.sinks.redis.publisher import RedisPublisher
 from tests.servers.redis import SERVER, RedisServer, until
+from tests.soak.redis_bot import publishing_rounds
 
 pytestmark = pytest.mark.skipif(SERVER is None, reason="needs redis-server")
 EXECUTIONS = "quantum:stream:apply.result"
@@ -124,10 +125,13 @@ def test_records_are_published_as_they_are_written(tmp_path, server, client):
 
 
 def test_streams_are_bounded(tmp_path, server, client):
-    with start(tmp_path, server, redis_maxlen=100) as obs:
+    with start(tmp_path, server, redis_maxlen=100, redis_stream_maxlen=50, durability="os") as obs:
         for n in range(1000):
             obs.event("notes", n=n)
+            if n % 4 == 0:
+                obs.fill(symbol="BTC-USD", side="buy", price=1, qty=1)
         assert obs.flush()
+        assert 50 <= client.xlen(EXECUTIONS) <= 200
         assert 100 <= client.xlen("botobs:b:notes") <= 300
         assert json.loads(client.xrevrange("botobs:b:notes", count=1)[0][1][b"json"])["n"] == 999
 
@@ -172,12 +176,11 @@ def test_what_was_not_published_is_published_by_the_next_run(tmp_path, caplog):
     with RedisServer(tmp_path / "redis") as server:
         with botobs.start("b", data_dir=tmp_path / "data", starting_equity=1000) as obs:
             trade(obs, 0)  # before Redis was configured: this stays where it is
-        with start(tmp_path, server) as obs:
-            trade(obs, 1)
         server.kill()
-        obs = start(tmp_path, server)
-        trade(obs, 2)
-        assert not obs.shutdown(0.2)
+        for n in (1, 2):  # runs that never reach the server, the first ones that know of it
+            obs = start(tmp_path, server)
+            trade(obs, n)
+            assert not obs.shutdown(0.2)
         server.start()
         with start(tmp_path, server) as obs:
             trade(obs, 3)
@@ -187,6 +190,10 @@ def test_what_was_not_published_is_published_by_the_next_run(tmp_path, caplog):
         plans = [fields[b"plan_id"] for _, fields in client.xrange(EXECUTIONS)]
         assert plans == [b"p1"] * 4 + [b"p2"] * 4 + [b"p3"] * 4
         client.close()
+
+
+def test_a_bot_that_is_killed_publishes_each_execution_once(tmp_path):
+    assert publishing_rounds(tmp_path, 2, seed=3)["executions"]
 
 
 # --- the queue
@@ -213,7 +220,11 @@ def test_a_full_queue_drops_and_counts_the_least_important_first(server):
     client.close()
     assert there == {"order_book": 50, "signals": 30, "execution": 20}
     assert faults.drops == {"redis": 500}
-    assert sink.counts == (counts := sink.counts) and (counts.delivered, counts.pending, counts.dropped) == (100, 0, 500)
+    assert sink.counts == (counts := sink.counts) and (counts.delivered, counts.pending, counts.dropped) == (
+        100,
+        0,
+        500,
+    )
     assert sink.close(time.monotonic() + 5)
     for stream in ("late", None, {}, 5, "x" * 1000):
         sink.put(stream, b"{}")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.soak.backtest import replay, same_files
+from tests.soak.backup import backup_rounds
 from tests.soak.crash import crash_rounds
 from tests.soak.forks import busy_forks
 from tests.soak.ledger import ledger_rounds
+from tests.soak.metricpack import pack_rounds
+from tests.soak.metricpack_redis import redis_pack_rounds
 from tests.soak.money import money_rounds
 from tests.soak.processes import records
 from tests.soak.properties import properties
+from tests.soak.redis_bot import publishing_rounds
 from tests.soak.switch import days
 from tests.soak.trouble import (
     collector_rounds,
@@ -48,6 +52,10 @@ CAMPAIGNS = {
     "small disk": (small_disk, 1, 1),
     "ledger": (ledger_rounds, 300, 3),
     "money": (money_rounds, 300, 3),
+    "metricpack": (pack_rounds, 100, 3),
+    "redis bot": (publishing_rounds, 100, 0),  # two rounds are in tests/sinks/test_redis.py
+    "metricpack-redis": (redis_pack_rounds, 100, 0),  # three rounds are in tests/metricpack/test_redis_faults.py
+    "backup": (backup_rounds, 200, 1),
     "switch": (days, 10_000, 20),
     "properties": (properties, 15, 0),
     "collector": (collector_rounds, 200, 8),

@@ -59,16 +59,19 @@ def _slippage() -> list[Panel]:
               Query(f"symbol:bot_slippage_bps:p50_1d{{{SYMBOL}}}", "day median {{symbol}}"),
               Query(f"symbol:bot_slippage_bps:p25_1d{{{SYMBOL}}}", "day p25 {{symbol}}"), width=12),
         chart("Slippage by side", "Median, in basis points.", BPS,
-              Query(quantile(0.5, slip, "side"), "{{side}}")),
+              Query(quantile(0.5, slip, "side"), "{{side}}"), width=6),
         chart("Costs of a fill", "Median in basis points of its value: all of it, and fees alone.", BPS,
               Query(quantile(0.5, "bot_cost_total_bps", "symbol"), "all {{symbol}}"),
-              Query(quantile(0.5, "bot_cost_fees_bps", "symbol"), "fees {{symbol}}")),
+              Query(quantile(0.5, "bot_cost_fees_bps", "symbol"), "fees {{symbol}}"), width=6),
         chart("Error of predictions", "Predicted less realized move of a trade, in basis points: median and tenths.",
               BPS,
               Query(quantile(0.9, "bot_prediction_error_bps", "symbol"), "p90 {{symbol}}"),
               Query(quantile(0.5, "bot_prediction_error_bps", "symbol"), "median {{symbol}}"),
               Query(quantile(0.1, "bot_prediction_error_bps", "symbol"), "p10 {{symbol}}"),
-              empty="no trade with a prediction"),
+              empty="no trade with a prediction", width=6),
+        chart("Moves in their band", "Of the last 200 predictions or so; 80 % unless told otherwise.", "percentunit",
+              Query(f"bot_calibration_in_band_rate{{{SYMBOL}}}", "{{symbol}}"),
+              empty="no prediction came due", width=6),
     ]  # fmt: skip
 
 

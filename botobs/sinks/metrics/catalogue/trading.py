@@ -125,6 +125,6 @@ MODEL: Final = (
     ),
     Row(
         "bot_calibration_in_band_rate", "gauge", "1", "How often the outcome lay in the predicted band.", ("symbol",),
-        source="later", why_later="it takes calibration, which is not reckoned yet",
+        source="reading",
     ),
 )  # fmt: skip
