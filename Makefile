@@ -20,8 +20,8 @@ demo: $(VENV)/.run
 	@$(BIN)/botobs demo --seconds 20 --data-dir data
 
 test: $(VENV)/.dev
-	@echo "== test: the suite, on two processes"
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	@echo "== test: the suite, on three processes: much of it is waiting for others"
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal
 
 soak: $(VENV)/.dev
 	@echo "== soak: every campaign in full; figures at the end"
