@@ -403,6 +403,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, InsightNouns, StageVerbs):
         self._money.prices.unknown = self._safety.unknown_equity
         self._money.on_reject, self._money.on_time = self._safety.kill_switch.rejected, self._safety.chore
         self._insight.begin(None if self.data_dir is None else StreamReader(self.data_dir))
+        self._safety.kill_switch.hurry = self._drainer.stand_aside
         self._own.guard = self._admit
         self._own.on_failure = self._safety.kill_switch.failed
         self._own.on_decided = self._safety.decided if settings.mode == "backtest" else self._safety.watchdogs.decided

@@ -22,6 +22,7 @@ _ROUND_S: Final = 1.0
 _SLICE_NS: Final = 100_000
 _MOST_SLICE_NS: Final = 5_000_000
 _REST_S: Final = 0.0005
+_ASIDE_S: Final = 0.02
 # slices in a row before they grow: the bot makes work faster than small slices can do it
 _PATIENCE: Final = 100
 
@@ -43,6 +44,8 @@ class Drainer:
         self._faults = faults
         self._wake = threading.Event()
         self._over = False
+        self._aside_until = 0.0
+        self._begun_ns = 0  # when it last took the lock for good
         self.cpu_ns = 0
         self._thread = threading.Thread(target=self._run, name="botobs-drain", daemon=True)
 
@@ -53,6 +56,10 @@ class Drainer:
     def wake(self) -> None:
         """Begin the next round now."""
         self._wake.set()
+
+    def stand_aside(self) -> None:
+        """Leave the interpreter to others for a moment: something must not wait now."""
+        self._aside_until = time.monotonic() + _ASIDE_S
 
     def close(self, deadline: float) -> bool:
         """End the thread; whether it ended before `deadline` (monotonic)."""
@@ -66,11 +73,13 @@ class Drainer:
         while not self._over:
             self._wake.wait(_ROUND_S)
             self._wake.clear()
+            self._begun_ns = time.perf_counter_ns()
             for chore in self._chores:
                 try:
                     chore()
                 except Exception as error:
                     self._count(error)
+                self._breathe(_SLICE_NS)
             self._round()
             self.cpu_ns = time.thread_time_ns()
 
@@ -83,12 +92,23 @@ class Drainer:
                     more = job(slice_ns) or more
                 except Exception as error:
                     self._count(error)
+                self._breathe(slice_ns)
             if not more:
                 return
             slices += 1
             if slices % _PATIENCE == 0:
                 slice_ns = min(slice_ns * 2, _MOST_SLICE_NS)
             time.sleep(_REST_S)
+            self._begun_ns = time.perf_counter_ns()
+
+    def _breathe(self, slice_ns: int) -> None:
+        """Let the bot run, after a slice of whatever it was made of, and for as long as it asked."""
+        if self._aside_until or time.perf_counter_ns() - self._begun_ns >= slice_ns:
+            time.sleep(_REST_S)
+            while not self._over and time.monotonic() < self._aside_until:
+                time.sleep(_REST_S)
+            self._aside_until = 0.0
+            self._begun_ns = time.perf_counter_ns()
 
     def _count(self, error: Exception) -> None:
         try:

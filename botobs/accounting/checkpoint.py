@@ -76,7 +76,8 @@ class Checkpoint:
             state = _state_of(account)
             state["name"] = name = f"{account.terms.run_id}-{account.wall()}-{account.applied}"
             entries = len(account.index)
-            again = last or entries < 2_000 or entries >= self._indexed * (1 + _INDEX_AGAIN)
+            few = entries < 2_000 and entries != self._indexed
+            again = last or few or entries > max(self._indexed, 1) * (1 + _INDEX_AGAIN)
             if again:
                 account.index.watermark = account.applied
                 account.index.save(self._folder / "fills.index")

@@ -88,11 +88,16 @@ class _Aside:
             self._done.release()
 
 
+def _nobody_to_hurry() -> None:
+    """There is no background work."""
+
+
 class Core:
     """What trips and latches; `Arming` adds who may put it back, `KillSwitch` what it is told and what it refuses.
 
     Attributes:
         shut: Whether anything has to be looked at before an order passes; all that is read while it is active.
+        hurry: Called as soon as a trip is decided: background work should stand aside.
     """
 
     def __init__(
@@ -121,6 +126,7 @@ class Core:
         self._caller = Caller("kill_switch.callback", faults, threaded=threaded)
         self._series: list[Limits] = []
         self.shut = self._standing.level > 0
+        self.hurry: Callable[[], object] = _nobody_to_hurry
 
     # -- what it is --------------------------------------------------------------------------------------------------
 
@@ -255,6 +261,7 @@ class Core:
                 now = Standing(max(before.seq + 1, seq), target, reason, ts, trigger, inputs, by, None, damage)
                 self._standing, self.shut = now, True  # latched, from here on
                 self._epoch += 1
+                self.hurry()
             epoch = self._epoch
         trip = Trip(reason, trigger, inputs or {}, target, ts)
         if again:

@@ -22,6 +22,7 @@ _WIDTH: Final = _ENTRY.size
 _MAGIC: Final = b"botobs-fill-index 2\n"
 _COVER: Final = struct.Struct("<20sQQI")  # magic, watermark, entries, checksum
 _EMPTY: Final = blake2b(digest_size=8)
+_SIZE: Final = struct.Struct("<I")
 _SIZES: Final = struct.Struct(f"<{_SHELVES}I")
 
 
@@ -134,9 +135,11 @@ class FillIndex:
         Raises:
             OSError: It could not be written.
         """
-        shelves = [shelf or b"" for shelf in self._shelves]
+        shelves = list(filter(None, self._shelves))  # most are empty for a long time, and nobody waits for those
         body = b"".join(shelves)
-        sizes = _SIZES.pack(*[len(shelf) // _WIDTH for shelf in shelves])
+        sizes = bytearray(_SIZES.size)
+        for shelf in shelves:
+            _SIZE.pack_into(sizes, 4 * (shelf[0] << 8 | shelf[1]), len(shelf) // _WIDTH)
         cover = _COVER.pack(_MAGIC, self.watermark, self._count, 0)
         checksum = crc32(body, crc32(sizes, crc32(cover)))
         cover = _COVER.pack(_MAGIC, self.watermark, self._count, checksum)

@@ -1,0 +1,87 @@
+"""The drainer: small slices, rests between them, and aside when something must not wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import botobs
+from botobs.faults import Faults
+from botobs.pipeline import Drainer
+from botobs.triggers import EquityBelow
+
+
+@pytest.fixture
+def drainer():
+    made = []
+
+    def make(*jobs, chores=()):
+        made.append(Drainer(jobs, chores, Faults()))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for each in made:
+        assert each.close(time.monotonic() + 5)
+
+
+def _busy(ns):
+    until = time.perf_counter_ns() + ns
+    while time.perf_counter_ns() < until:
+        pass
+    return True
+
+
+def test_it_rests_after_a_slice_even_between_two_jobs(drainer, monkeypatch):
+    rests, enough = [], threading.Event()
+    sleep = time.sleep
+
+    def rest(seconds):
+        rests.append(len(done))
+        sleep(seconds)
+
+    done = []
+
+    def job(ns):
+        done.append(ns)
+        if len(done) > 20:
+            enough.set()
+        return _busy(ns)
+
+    monkeypatch.setattr("botobs.pipeline.time.sleep", rest)
+    drainer(job, job, job).wake()
+    assert enough.wait(10)
+    assert {1, 2, 3, 4, 5} <= set(rests), "each of the three is followed by a rest"
+
+
+def test_told_to_stand_aside_it_begins_no_job_for_a_moment(drainer):
+    begun, running = [], threading.Event()
+
+    def job(ns):
+        begun.append(time.monotonic())
+        running.set()
+        return _busy(ns)
+
+    drain = drainer(job, job)
+    drain.wake()
+    assert running.wait(10)
+    told = time.monotonic()
+    drain.stand_aside()
+    asked = threading.Event()
+    while len([at for at in begun if at > told]) < 3:
+        asked.wait(0.001)
+    late = sorted(at - told for at in begun if at > told)
+    assert late[1] > 0.015, "one may have been under way to begin"
+
+
+def test_a_trip_asks_for_it(tmp_path):
+    asked = []
+    with botobs.start("bot", data_dir=tmp_path, starting_equity=10, kill_switch=[EquityBelow(9)]) as obs:
+        obs.kill_switch.hurry = lambda: asked.append(obs.kill_switch.state)
+        obs.kill_switch.on_trip(lambda trip: asked.append("called"))
+        obs.health(equity=8)
+    assert asked == ["halted", "called"]
+    with botobs.start("bot", data_dir=tmp_path / "other") as obs:
+        assert obs.kill_switch.hurry == obs._drainer.stand_aside
