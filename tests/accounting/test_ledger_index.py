@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import botobs
 from botobs.accounting.ledger import FillIndex
 
 KEYS = st.one_of(
@@ -103,3 +104,25 @@ def test_memory_at_a_hundred_thousand_is_in_proportion():
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used < 12_000_000 and all(index.get(key) == (n, n) for n, key in enumerate(keys))
+
+
+def test_it_is_written_again_only_for_what_is_new(tmp_path, monkeypatch):
+    """It takes a while, with the account's lock held: a quiet bot must not do that every half minute."""
+    written, save = [], FillIndex.save
+    monkeypatch.setattr(FillIndex, "save", lambda self, path: (written.append(len(self)), save(self, path)))
+
+    with botobs.start("bot", data_dir=tmp_path, prometheus_port=None) as obs:
+
+        def checkpoint():
+            obs._money._saved_ns = 0
+            obs._money.save()
+
+        for n in (1, 2):
+            obs.fill(symbol="BTC", side="buy", qty=1, price=1, fill_id=str(n))
+            checkpoint()
+            assert written == [1, 2][:n]
+            for price in (2, 3):
+                obs.mark("BTC", price)
+                checkpoint()
+            assert written == [1, 2][:n]
+    assert written == [1, 2, 2]
