@@ -10,6 +10,7 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import functools
 import inspect
 import itertools
 import logging
@@ -94,6 +95,7 @@ def recursive():
     return knot
 
 
+@functools.cache  # making it takes longer than all that is done with it
 def deep(depth=100_000):
     found = []
     for _ in range(depth):

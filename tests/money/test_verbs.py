@@ -182,7 +182,7 @@ VERBS = {
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_value_raises_or_breaks_the_books(tmp_path, verb):
-    obs = start(tmp_path, strict=False, starting_equity=None)
+    obs = start(tmp_path, strict=False, starting_equity=None, durability="os")
     raised = {}
     for number, make in enumerate(ALL):
         value = make()
