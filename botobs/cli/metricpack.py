@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botobs.cli.place import NoDataError, data_dir_of, settings_of
 from botobs.cli.say import say, say_json
-from botobs.cli.show import figure, grid, heading, money, percent, plain_line
+from botobs.cli.show import count, figure, grid, heading, money, percent, plain_line
 from botobs.errors import BotobsError
 
 if TYPE_CHECKING:
@@ -209,7 +209,10 @@ def _show(summary: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         say_json(summary)
         return
-    counted = f"{summary['events']:,} events, {summary['trades']:,} closed trades, {summary['open_trades']:,} open"
+    counted = (
+        f"{count(summary['events'], 'event')}, {count(summary['trades'], 'closed trade')}, "
+        f"{summary['open_trades']:,} open"
+    )
     said = [f"{plain_line(summary['source'])}: {counted}"]
     noted = {name: summary[name] for name in ("duplicates", "unreadable") if summary[name]}
     if noted or summary["ignored"]:

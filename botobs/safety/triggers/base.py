@@ -205,5 +205,14 @@ def text(value: Any, longest: int) -> str:
 
 
 def text_of(value: Decimal | None) -> str | None:
-    """An amount as records say it."""
-    return None if value is None else format(value, "f")
+    """A figure as people read it, in plain digits: the zeros at the end of an exact sum say nothing.
+
+    Example:
+        >>> from decimal import Decimal
+        >>> text_of(Decimal("9989.900")), text_of(Decimal("1E+3")), text_of(Decimal("NaN")), text_of(None)
+        ('9989.9', '1000', 'NaN', None)
+    """
+    if value is None:
+        return None
+    written = f"{value:f}"
+    return written.rstrip("0").rstrip(".") if "." in written else written
