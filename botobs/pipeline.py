@@ -45,7 +45,7 @@ class Drainer:
         self._wake = threading.Event()
         self._over = False
         self._aside_until = 0.0
-        self._begun_ns = 0  # when it last took the lock for good
+        self._begun_ns = 0  # when the present slice began
         self.cpu_ns = 0
         self._thread = threading.Thread(target=self._run, name="botobs-drain", daemon=True)
 

@@ -9,15 +9,13 @@ from botobs.accounting.wilder import Range
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CHOP", "LEAST", "MOST", "TREND", "UNKNOWN", "Bar", "Market", "NoMarket", "Setting", "setting_of"]
+__all__ = ["CHOP", "MOST", "TREND", "UNKNOWN", "Bar", "Market", "NoMarket", "Setting", "setting_of"]
 
 TREND: Final = "trend"
 CHOP: Final = "chop"
 UNKNOWN: Final = "unknown"
 #: How many bars are looked at: Wilder's averages over 14 bars forget what is older than that.
 MOST: Final = 150
-#: The first directional index over 14 bars comes with the 28th.
-LEAST: Final = 28
 
 _TREND_ABOVE: Final = 25.0
 _CHOP_BELOW: Final = 20.0
