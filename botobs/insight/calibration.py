@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
 
@@ -14,16 +14,18 @@ from botobs.events.vitals import HealthRecorded
 from botobs.insight.calibrated import Band, Calibrated, Kept, Key, shown
 from botobs.insight.lines import Lines
 from botobs.insight.names import plain
+from botobs.insight.part import Part
 from botobs.insight.terms import CalibrationTerms, Horizon
 from botobs.insight.waiting import Due, Waiting
 from botobs.vitals.health import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from botobs.events.base import Event
     from botobs.events.money import TradeClosed
     from botobs.faults import Faults
+    from botobs.sinks.metrics.readings import Said
 
 __all__ = ["Band", "Calibrated", "Calibration"]
 
@@ -35,7 +37,7 @@ _MOST_LINES: Final = 2_000
 _MOST_TRADES: Final = 1_000
 
 
-class Calibration:
+class Calibration(Part):
     """Learns `a + b·pred` from predictions and the moves that came; usable on its own.
 
     For each symbol there is a line over all its predictions, one for each source, and one for each source in each
@@ -59,6 +61,9 @@ class Calibration:
         >>> round(calibration.adjust(20, symbol="BTC"), 1), calibration.adjust(20, symbol="ETH")
         (10.5, 20.0)
     """
+
+    file: ClassVar[str | None] = "calibration.json"
+    names: ClassVar[tuple[str, ...]] = ("bot_calibration_in_band_rate",)
 
     def __init__(
         self,
@@ -111,6 +116,15 @@ class Calibration:
         with self._lock:
             events = [found for due, move in self.waiting.bar(symbol, price) for found in self._came(due, move, now)]
         self._tell(events)
+
+    def finished(self, bar: tuple[Any, ...], now: int) -> None:
+        """A bar has finished."""
+        self.bar(bar[0], bar[4], now)
+
+    @property
+    def timed(self) -> list[str]:
+        """The symbols whose price is wanted now."""
+        return self.waiting.timed
 
     def price(self, symbol: str, price: Any, at: int, now: int) -> None:
         """At `now`, the newest price is this, of the time `at`."""
@@ -281,6 +295,11 @@ class Calibration:
         """The largest drift of any symbol; `None` where none can be told."""
         found = [one.drift for one in self.by_symbol().values() if one.drift is not None]
         return max(found, default=None)
+
+    def measured(self) -> Iterator[Said]:
+        """How often moves lay in their bands."""
+        for symbol, line in self.by_symbol().items():
+            yield "bot_calibration_in_band_rate", line.in_band_rate, (symbol,)
 
     def by_symbol(self) -> dict[str, Calibrated]:
         """For each symbol the line over all its predictions; over trades where nothing else came due."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 
@@ -14,6 +15,7 @@ from botobs.insight.classifier import NO_ANSWER, Classifier
 from botobs.insight.earned import Earned, RegimePerformance
 from botobs.insight.market import Market, Meter
 from botobs.insight.names import plain
+from botobs.insight.part import Part
 from botobs.insight.terms import RegimeTerms
 from botobs.performance.closed import Closed
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from botobs.events.base import Event
     from botobs.faults import Faults
+    from botobs.streams.reader import StreamReader
 
 __all__ = ["CHOP", "TREND", "UNKNOWN", "Regime", "RegimePerformance", "RegimeTracker"]
 
@@ -32,6 +35,7 @@ _MOST_SYMBOLS = 2_000
 _MOST_NAMES = 20  # of regimes; each may have lines of its own elsewhere
 _OTHER = "other"
 _LIMIT_S = 1.0
+_TRADES_BACK = 500
 
 F = TypeVar("F")
 
@@ -72,7 +76,7 @@ class _Standing:
         self.last: Market | None = None
 
 
-class RegimeTracker:
+class RegimeTracker(Part):
     """Follows the regime of every market from its finished bars; usable on its own.
 
     Args:
@@ -92,6 +96,8 @@ class RegimeTracker:
         >>> regime.current("BTC").name, regime.current("BTC").bars
         ('trend', 11)
     """
+
+    file: ClassVar[str | None] = "regime.json"
 
     def __init__(
         self,
@@ -326,8 +332,14 @@ class RegimeTracker:
 
     # -- over a restart ----------------------------------------------------------------------------------------------
 
+    def begin(self, history: StreamReader | None) -> None:
+        """Count the trades that an earlier run did not live to count."""
+        if history is not None:
+            with contextlib.suppress(OSError):
+                self.catch_up(list(history.latest("trade_lifecycle", _TRADES_BACK)))
+
     @property
-    def bars(self) -> int:
+    def steps(self) -> int:
         """How many bars it has seen, over all markets."""
         return sum(known.seen for known in list(self._known.values()))
 

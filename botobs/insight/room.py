@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from botobs.events.money import OrderAnnounced, TradeClosed, TradeOpened
 from botobs.insight.calibration import Calibration
-from botobs.insight.kept import Kept
+from botobs.insight.kept import Keeper
 from botobs.insight.regime import UNKNOWN, RegimeTracker
 from botobs.insight.taking import Taking
 from botobs.insight.terms import CalibrationTerms, RegimeTerms
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from botobs.clock import Clock
     from botobs.config import Settings
     from botobs.faults import Faults
+    from botobs.insight.part import Part
     from botobs.money.room import Money
     from botobs.sinks.metrics.readings import Said
     from botobs.stages.engine import Engine
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Insight", "InsightNouns"]
 
 _S: Final = 1_000_000_000
-_SOON_NS: Final = 5 * _S  # after a trade, a change of regime, or a prediction that came due
-_SAVE_NS: Final = 30 * _S  # after bars
-_TRADES_BACK: Final = 500
 
 
 class Insight:
@@ -52,9 +49,6 @@ class Insight:
         calibration: What predictions are worth.
     """
 
-    #: The metrics that `measured` tells.
-    names: Final = ("bot_calibration_in_band_rate",)
-
     def __init__(
         self,
         settings: Settings,
@@ -70,13 +64,8 @@ class Insight:
         self._live = live = settings.mode == "live"
         self._clock, self._faults, self._money, self._engine = clock, faults, money, engine
         self._silent_s = silent_s
-        folder = None if data_dir is None or not live else data_dir / "state"
-        self._files = tuple(
-            Kept(None if folder is None else folder / name, faults) for name in ("regime.json", "calibration.json")
-        )
+        self._folder = None if data_dir is None or not live else data_dir / "state"
         self._before: Callable[[], object] | None = None
-        self._saved: tuple[int, int] = (0, 0)
-        self._saved_ns = clock.perf_ns()
         self.regime = RegimeTracker(
             RegimeTerms.parse(settings.tables.get("regime")), publish=bus.publish, faults=faults, clock=clock,
             limit_s=1.0 if live else None,
@@ -88,7 +77,9 @@ class Insight:
         self._taking = Taking(
             self.calibration, money.account, money.tail, now=engine.now, wall=clock.time_ns, faults=faults
         )
-        self._restored = self._restore()
+        self._parts: tuple[Part, ...] = (self.regime, self.calibration)
+        self.names = tuple(name for part in self._parts for name in part.names)
+        self._keepers = tuple(Keeper(part, self._folder, clock, faults) for part in self._parts if part.file)
         for event in (TradeOpened, TradeClosed):
             bus.subscribe(event, self.regime.on_event, immediate=True, _trusted=True)
         bus.subscribe(TradeClosed, self.calibration.closed, immediate=True, _trusted=True)
@@ -100,9 +91,9 @@ class Insight:
         self._engine.on_predicted = self._taking.signal
         if not self._live:  # nobody calls once a second
             self._before, self._money.on_time = self._money.on_time, self._passing
-        if self._restored and history is not None:
-            with contextlib.suppress(OSError):
-                self.regime.catch_up(list(history.latest("trade_lifecycle", _TRADES_BACK)))
+        restored = {keeper.part for keeper in self._keepers if keeper.restored}
+        for part in self._parts:
+            part.begin(history if part in restored else None)
 
     # -- what feeds it -----------------------------------------------------------------------------------------------
 
@@ -115,7 +106,8 @@ class Insight:
         odd = self.regime.odd
         self.regime.bar(*bar, now_ns=now_ns)
         if self.regime.odd == odd:  # one that was told again finishes nothing
-            self.calibration.bar(bar[0], bar[4], now_ns)
+            for part in self._parts:
+                part.finished(bar, now_ns)
 
     def _passing(self) -> None:
         """A second has passed in a backtest."""
@@ -125,15 +117,26 @@ class Insight:
 
     def chore(self) -> None:
         """Once a second."""
-        wanted = self.calibration.waiting.timed
+        now = self._clock.time_ns()
+        wanted: dict[str, list[Part]] = {}
+        for part in self._parts:
+            for symbol in part.timed:
+                wanted.setdefault(symbol, []).append(part)
         if wanted:
-            now, silent = self._clock.time_ns(), self._silent_s()
+            silent = self._silent_s()
             at = now if silent is None else now - round(silent * _S)
-            for symbol in wanted:
+            for symbol, parts in wanted.items():
                 price = self._mark(symbol)
                 if price is not None:
-                    self.calibration.price(symbol, price, at, now)
+                    for part in parts:
+                        part.price(symbol, price, at, now)
+        for part in self._parts:
+            part.chore(now)
         self._save()
+
+    def _save(self, *, last: bool = False) -> None:
+        for keeper in self._keepers:
+            keeper.save(last=last)
 
     def _mark(self, symbol: str) -> Any:
         account = self._money.account
@@ -149,37 +152,11 @@ class Insight:
         name = self.regime.name(symbol)
         return None if name == UNKNOWN else name
 
-    # -- what it tells -----------------------------------------------------------------------------------------------
-
     def measured(self) -> Iterator[Said]:
         """The metrics, as they are now."""
-        for symbol, line in self.calibration.by_symbol().items():
-            yield "bot_calibration_in_band_rate", line.in_band_rate, (symbol,)
-
-    # -- over a restart ----------------------------------------------------------------------------------------------
-
-    def _restore(self) -> bool:
-        """Go on where an earlier run stopped; whether there was one."""
-        states = [file.read() for file in self._files]
-        parts: tuple[RegimeTracker | Calibration, ...] = (self.regime, self.calibration)
-        for part, state in zip(parts, states, strict=True):
-            if state is not None:
-                for problem in part.restore(state) if isinstance(state, dict) else ["not a state"]:
-                    self._faults.say("insight", problem, f"left out at the restart: {problem}")
-        return states[0] is not None
-
-    def _save(self, *, last: bool = False) -> None:
-        seen = (self.regime.changes + self.calibration.changes, self.regime.bars)
-        if seen == self._saved:
-            return
-        now = self._clock.perf_ns()
-        if not last and now - self._saved_ns < (_SOON_NS if seen[0] != self._saved[0] else _SAVE_NS):
-            return
-        self._saved_ns = now
-        regimes, lines = self._files
-        done = (regimes.write(self.regime.state()), lines.write(self.calibration.state()))
-        if all(done):
-            self._saved = seen
+        for part in self._parts:
+            if part.names:
+                yield from part.measured()
 
     # -- as a part of the observer -----------------------------------------------------------------------------------
 
@@ -199,8 +176,9 @@ class Insight:
     def abandon(self) -> None:
         """In a forked child: all of it is the parent's."""
         self._taking.forget()
-        parts: tuple[Kept | RegimeTracker | Calibration, ...] = (*self._files, self.regime, self.calibration)
-        for part in parts:
+        for keeper in self._keepers:
+            keeper.abandon()
+        for part in self._parts:
             part.abandon()
 
 
