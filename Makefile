@@ -22,6 +22,8 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	@echo "== test: the suite, on three processes: much of it is waiting for others"
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal
+	@echo "== test: the hot path once more, with nothing compiled"
+	@BOTOBS_PURE=1 $(BIN)/python -m pytest -q -n 2 tests/stages tests/sinks/test_spans.py tests/streams/test_streams_redact.py
 
 soak: $(VENV)/.dev
 	@echo "== soak: every campaign in full; figures at the end"
@@ -57,12 +59,12 @@ $(VENV)/.python:
 		{ echo "Python could not make a virtual environment (on Debian: apt-get install python3-venv)"; exit 1; }
 	@touch $@
 
-$(VENV)/.run: $(VENV)/.python pyproject.toml
+$(VENV)/.run: $(VENV)/.python pyproject.toml hatch_build.py botobs/_quick.c
 	@echo "== set-up: installing botobs and what it needs to run (once, about half a minute)"
 	@$(PIP) install -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.python pyproject.toml
+$(VENV)/.dev: $(VENV)/.python pyproject.toml hatch_build.py botobs/_quick.c
 	@echo "== set-up: installing botobs and its development tools (once, about a minute)"
 	@$(PIP) install -e '.[dev]'
 	@touch $@ $(VENV)/.run

@@ -10,6 +10,8 @@ import platform
 import sys
 from time import perf_counter
 
+from botobs.quick import quick
+
 # module of each benchmark, in the order of the limits
 _ALL = {
     "stage": "stage", "cpu": "cpu", "paced": "paced", "memory": "memory", "import": "imports", "fills": "fills",
@@ -26,7 +28,8 @@ def main() -> int:
     options = parser.parse_args()
     results = []
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    where = f"{python}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
+    path = "pure Python" if quick is None else "compiled"
+    where = f"{python}, hot path {path}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
     if not options.json:
         print(where, "\n", flush=True)
     for name in options.only or _ALL:

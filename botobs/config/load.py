@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botobs.config import values
 from botobs.config.table import BY_NAME, SETTINGS, Setting, Settings
 from botobs.errors import ConfigError
+from botobs.quick import PURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ __all__ = ["load"]
 
 _PREFIX = "BOTOBS_"
 # variables of botobs that are no settings of `start`
-_OTHER_VARIABLES = frozenset({"BOTOBS_CONFIG", "BOTOBS_PERFORMANCE_ROLLING_WINDOW", "BOTOBS_REAL_SERVERS"})
+_OTHER_VARIABLES = frozenset({"BOTOBS_CONFIG", "BOTOBS_PERFORMANCE_ROLLING_WINDOW", "BOTOBS_REAL_SERVERS", PURE})
 
 _Given = dict[str, tuple[object, str]]
 

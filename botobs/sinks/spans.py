@@ -14,6 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
 from opentelemetry.trace import StatusCode
 
+from botobs.stages.hasten import quick
 from botobs.stages.live import Live, plain
 from botobs.stages.tick import span_attributes
 
@@ -65,6 +66,10 @@ class _Template:
         self.alone: dict[str, bytes] = {}  # constants of this stage as a trace of its own, by why that was kept
 
 
+if quick is not None:
+    quick.know_spans(_Template)
+
+
 def _constants(site: Any, more: Mapping[str, Any] | None = None) -> bytes:
     span = Span(name=str(plain(site.label)), kind=Span.SPAN_KIND_INTERNAL, flags=_LOCAL, status=Status())
     attributes = {"stage": site.kind, "outcome": "ok", **(more or {})}
@@ -109,11 +114,21 @@ class SpanEncoder:
         offset = tick.offset
         count = len(spans)
         ids = self._bits(64 * count).to_bytes(8 * count, "big")
-        at = 0
         of_trace = _TRACE_ID + tick.trace_id.to_bytes(16, "big")
+        packed = None
+        if quick is not None and spans[0] is root:
+            packed = quick.children(spans, offset, ids, of_trace, _PARENT_ID, _SPAN_ID)
+        parts = self._each(tick, ids, of_trace) if packed is None else [*self._root(tick, root, of_trace), packed]
+        tick.forget()
+        self._send(count, b"".join(parts))
+
+    def _each(self, tick: Tick, ids: bytes, of_trace: bytes) -> list[bytes]:
+        """The spans one by one, whatever they are."""
+        root, offset = tick.root, tick.offset
+        at = 0
         of_root = b""
         parts: list[bytes] = []
-        for live in spans:
+        for live in tick.spans:
             more = live.more
             live.sid = sid = ids[at : at + 8] if more is None or not more.span_id else more.span_id.to_bytes(8, "big")
             at += 8
@@ -130,8 +145,7 @@ class SpanEncoder:
             around = of_root if parent is root else of_trace + _PARENT_ID + getattr(parent, "sid", root.sid) + _SPAN_ID
             template = live.stage.template or _template(live.stage)
             parts.append(template.pack(template.head, live.t0 + offset, _END, live.t1 + offset, around, sid))
-        tick.forget()
-        self._send(count, b"".join(parts))
+        return parts
 
     def _late(self, live: Live) -> None:
         tick = live.tick

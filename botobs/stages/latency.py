@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .live import Live
     from .tick import Tick
 
-__all__ = ["LATENCY_KEYS", "TOTAL", "by_kind", "told"]
+__all__ = ["LATENCY_KEYS", "TOTAL", "at_once", "by_kind", "compiled", "told", "told_at_once"]
 
 #: What each kind of stage is called there. A stage of the bot's own is called `<name>_ms`.
 LATENCY_KEYS: Final = {
@@ -32,14 +34,14 @@ _NO_TIME: Final = dict.fromkeys(LATENCY_KEYS.values(), 0)
 
 def told(tick: Tick) -> dict[str, float]:
     """The latency of a tick's stages that have ended."""
-    found = _told_at_once(tick)
+    found = at_once(tick)
     if found is None:
         found = {key: (ns * _MS + _GRAIN) - _GRAIN for key, ns in by_kind(tick, tick.spans).items()}
         found[TOTAL] = sum(found.values())
     return found
 
 
-def _told_at_once(tick: Tick) -> dict[str, float] | None:
+def told_at_once(tick: Tick) -> dict[str, float] | None:
     """The same in one pass, where no kind but the usual ones ran, each of them once; else nothing."""
     if tick.folded is not None:
         return None
@@ -76,3 +78,13 @@ def by_kind(tick: Tick, spans: list[Live]) -> dict[str, int]:
                 took -= live.more.idle_ns
             found[key] = found.get(key, 0) + took
     return found
+
+
+#: `told_at_once`, or the same compiled.
+at_once: Callable[[Tick], dict[str, float] | None] = told_at_once
+
+
+def compiled(quick: Any) -> Callable[[Tick], dict[str, float] | None]:
+    """The same as `told_at_once`, compiled; stages have to be known there."""
+    quick.know_latency(_NOTHING_TOLD, _UNSEEN, TOTAL)
+    return quick.told  # type: ignore[no-any-return]

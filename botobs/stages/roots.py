@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .hasten import quick
 from .live import Live, foreign_span
 from .tick import blank
 
@@ -50,3 +51,8 @@ def _inherit(tick: Tick, live: Live, above: Live) -> None:
     tick.upstream = above.get_span_context()  # keeps the outer trace too
     tick.trace_id = tick.upstream.trace_id
     tick.keep("nested")
+
+
+if quick is not None:
+    quick.know_turns(root_of)
+    root_of = quick.root

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from botobs.quick import quick
 from botobs.streams.encode import dumps, free_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["REDACTED", "SECRET_KEYS", "Redactor"]
+__all__ = ["REDACTED", "SECRET_KEYS", "Redactor", "familiar"]
 
 REDACTED = "[redacted]"
 
@@ -76,7 +77,7 @@ class Redactor:
         """`value` as one line of JSON without secrets, without the line end. Never raises."""
         line = dumps(value)
         try:
-            if self._familiar(value, line):
+            if _familiar(self._known, self._nests, value, line):
                 if _SLASH not in line and _PERCENT not in line:
                     return line
                 low = line.lower()
@@ -103,24 +104,6 @@ class Redactor:
     def text(self, text: str) -> str:
         """`text` without webhook addresses, for log lines and messages."""
         return _WEBHOOK.sub(REDACTED, text)
-
-    def _familiar(self, value: Mapping[str, object], line: bytes) -> bool:
-        """Whether every key in `line` was seen before and is harmless.
-
-        Looks into the mappings under keys known to hold one. That these were all is proven by counting: each
-        mapping gives one brace, and braces inside strings only make the count differ.
-        """
-        known = self._known
-        if type(value) is not dict or not known.issuperset(value):
-            return False
-        seen = 1
-        for name in self._nests:
-            child = value.get(name)
-            if type(child) is dict:
-                if not known.issuperset(child):
-                    return False
-                seen += 1
-        return line.count(b"{") == seen
 
     def _learn(self, value: Mapping[str, object]) -> None:
         if type(value) is not dict or len(self._known) >= _MOST_KNOWN:
@@ -188,6 +171,29 @@ class Redactor:
         for key, child in old:
             node[free_key(node, _WEBHOOK.sub(REDACTED, key))] = child
         return True
+
+
+def familiar(known: set[str], nests: tuple[str, ...], value: Mapping[str, object], line: bytes) -> bool:
+    """Whether every key in `line` is known to be harmless.
+
+    Looks into the mappings under `nests`, keys known to hold one. That these were all is proven by counting: each
+    mapping gives one brace, and braces inside strings only make the count differ.
+    """
+    if type(value) is not dict or not known.issuperset(value):
+        return False
+    seen = 1
+    for name in nests:
+        child = value.get(name)
+        if type(child) is dict:
+            if not known.issuperset(child):
+                return False
+            seen += 1
+    return line.count(b"{") == seen
+
+
+_familiar: Callable[[set[str], tuple[str, ...], Mapping[str, object], bytes], bool] = (
+    familiar if quick is None else quick.familiar
+)
 
 
 def _fold(name: str) -> str:

@@ -1,0 +1,904 @@
+/* What is done at every stage, turn and record in their usual case, without the interpreter.
+
+   The Python functions that these stand in for say what is meant: `Stage.__enter__` and `__exit__`, `root_of`,
+   `told_at_once`, `Tick._begun`, `familiar` and `SpanEncoder`. Each function here does the same for the case that nearly
+   all are, and leaves every other to the Python one, before anything was touched. So there is one meaning, and this file
+   may be left out altogether.
+
+   It knows the Python classes by the places of their slots, which it looks up when it is told of them, and keeps nothing
+   of a running stage. It runs under the interpreter's lock, and calls no Python code between reading a figure and
+   writing it. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+#include <time.h>
+
+#if PY_VERSION_HEX < 0x030B0000 || defined(Py_GIL_DISABLED) || defined(PYPY_VERSION)
+#error "written for CPython from 3.11 on, with its lock"
+#endif
+
+#define MOST_BOUNDS 64
+
+typedef struct {
+    const char *name;
+    Py_ssize_t at;
+} Slot;
+
+/* What is known of the Python side; `bound` is set last. */
+static struct {
+    int bound;
+    int direct; /* the clock may be read without a call */
+    PyObject *variable, *clock, *engines;
+    PyObject *zero, *one, *nothing;
+    PyTypeObject *context, *live, *tick, *engine, *cells, *cell, *ids;
+    Py_ssize_t most_spans;
+    Py_ssize_t count;
+    long long bounds[MOST_BOUNDS];
+} the;
+
+/* Of stages. */
+static struct {
+    PyTypeObject *type;
+    PyObject *enter, *leave, *settle;
+} stages;
+
+/* Of a turn's latency. */
+static struct {
+    PyObject *nothing, *unseen, *total;
+} latency;
+
+/* Of turns. */
+static struct {
+    PyObject *root_of;
+} turns;
+
+/* Of encoded spans. */
+static struct {
+    PyTypeObject *template;
+} spans_of;
+
+enum { LIVE_MORE, LIVE_PARENT, LIVE_SID, LIVE_STAGE, LIVE_T0, LIVE_T1, LIVE_TICK };
+static Slot live_slots[] = {
+    {"more", 0}, {"parent", 0}, {"sid", 0}, {"stage", 0}, {"t0", 0}, {"t1", 0}, {"tick", 0}, {NULL, 0},
+};
+enum {
+    TICK_ERROR, TICK_BAR, TICK_CELLS, TICK_CUT, TICK_DONE, TICK_ENGINE, TICK_FOLDED, TICK_KEEPS, TICK_KEPT, TICK_NOW,
+    TICK_OFFSET, TICK_QUICK, TICK_ROOT, TICK_SHARED, TICK_SIGNALS, TICK_SPANS, TICK_SPECIAL, TICK_SYMBOL, TICK_TRACE,
+    TICK_UPSTREAM, TICK_WHY,
+};
+static Slot tick_slots[] = {
+    {"_error", 0}, {"bar_id", 0}, {"cells", 0}, {"cut", 0}, {"done", 0}, {"engine", 0}, {"folded", 0}, {"keeps", 0},
+    {"kept", 0}, {"now", 0}, {"offset", 0}, {"quick", 0}, {"root", 0}, {"shared", 0}, {"signals", 0}, {"spans", 0},
+    {"special", 0}, {"symbol", 0}, {"trace_id", 0}, {"upstream", 0}, {"why", 0}, {NULL, 0},
+};
+enum { STAGE_KEY, STAGE_LABEL, STAGE_SPECIAL, STAGE_TEMPLATE };
+static Slot stage_slots[] = {{"latency_key", 0}, {"label", 0}, {"special", 0}, {"template", 0}, {NULL, 0}};
+enum { CELL_COUNTS, CELL_LEFT, CELL_SLOW, CELL_TOTAL };
+static Slot cell_slots[] = {{"counts", 0}, {"left", 0}, {"slow_ns", 0}, {"total_ns", 0}, {NULL, 0}};
+enum { ENGINE_AMBIENT, ENGINE_HEAD, ENGINE_IDS, ENGINE_KEEPS, ENGINE_NOW, ENGINE_SECOND, ENGINE_WALL };
+static Slot engine_slots[] = {
+    {"ambient", 0}, {"head", 0}, {"ids", 0}, {"keeps", 0}, {"now", 0}, {"second", 0}, {"wall", 0}, {NULL, 0},
+};
+enum { CELLS_SYMBOL, CELLS_RAW };
+static Slot cells_slots[] = {{"json_symbol", 0}, {"raw", 0}, {NULL, 0}};
+enum { IDS_BITS };
+static Slot ids_slots[] = {{"bits", 0}, {NULL, 0}};
+enum { ENGINES_NEWEST };
+static Slot engines_slots[] = {{"newest", 0}, {NULL, 0}};
+enum { TEMPLATE_HEAD };
+static Slot template_slots[] = {{"head", 0}, {NULL, 0}};
+
+#define AT(object, slots, which) (*(PyObject **)((char *)(object) + (slots)[which].at))
+
+/* Put a new value into a slot; takes over the reference. */
+#define PUT(object, slots, which, value) \
+    do { \
+        PyObject *before_ = AT(object, slots, which); \
+        AT(object, slots, which) = (value); \
+        Py_XDECREF(before_); \
+    } while (0)
+
+static inline int
+read_clock(long long *found)
+{
+    if (the.direct) {
+        struct timespec now;
+        if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+            return -1;
+        *found = (long long)now.tv_sec * 1000000000LL + now.tv_nsec;
+        return 0;
+    }
+    PyObject *said = PyObject_CallNoArgs(the.clock);
+    if (said == NULL)
+        return -1;
+    *found = PyLong_AsLongLong(said);
+    Py_DECREF(said);
+    return *found == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *
+enter(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *parent = NULL, *tick, *spans = NULL, *live = NULL, *token;
+    long long now;
+
+    if (PyContextVar_Get(the.variable, NULL, &parent) < 0)
+        return NULL;
+    if (parent == NULL || AT(self, stage_slots, STAGE_SPECIAL) != Py_False)
+        goto python;
+    if (Py_IS_TYPE(parent, the.live)) {
+        tick = AT(parent, live_slots, LIVE_TICK);
+        if (tick == NULL || !Py_IS_TYPE(tick, the.tick) || AT(tick, tick_slots, TICK_DONE) != Py_False)
+            goto python;
+        spans = AT(tick, tick_slots, TICK_SPANS);
+        if (spans == NULL || !PyList_CheckExact(spans) || PyList_GET_SIZE(spans) >= the.most_spans)
+            goto python;
+    }
+    else { /* outside of any turn, and of any span of others */
+        if (!Py_IS_TYPE(parent, the.context) || PyDict_GET_SIZE(parent) != 0)
+            goto python;
+        PyObject *engine = AT(the.engines, engines_slots, ENGINES_NEWEST);
+        if (engine == NULL || !Py_IS_TYPE(engine, the.engine))
+            goto python;
+        tick = AT(engine, engine_slots, ENGINE_AMBIENT);
+        if (tick == NULL || !Py_IS_TYPE(tick, the.tick))
+            goto python;
+    }
+    if (AT(tick, tick_slots, TICK_NOW) != the.clock)
+        goto python;
+    Py_INCREF(tick);
+    Py_XINCREF(spans);
+    live = the.live->tp_new(the.live, the.nothing, NULL);
+    if (live == NULL)
+        goto failed;
+    AT(live, live_slots, LIVE_STAGE) = Py_NewRef(self);
+    AT(live, live_slots, LIVE_PARENT) = Py_NewRef(parent);
+    AT(live, live_slots, LIVE_TICK) = Py_NewRef(tick);
+    AT(live, live_slots, LIVE_T1) = Py_NewRef(the.zero);
+    AT(live, live_slots, LIVE_MORE) = Py_NewRef(Py_None);
+    if (spans != NULL && PyList_Append(spans, live) < 0)
+        goto failed;
+    token = PyContextVar_Set(the.variable, live);
+    if (token == NULL)
+        goto failed;
+    Py_DECREF(token);
+    if (read_clock(&now) < 0)
+        goto failed;
+    PUT(live, live_slots, LIVE_T0, PyLong_FromLongLong(now));
+    Py_DECREF(parent);
+    Py_DECREF(tick);
+    Py_XDECREF(spans);
+    return live;
+
+failed:
+    Py_DECREF(parent);
+    Py_DECREF(tick);
+    Py_XDECREF(spans);
+    Py_XDECREF(live);
+    return NULL;
+
+python:
+    Py_XDECREF(parent);
+    return PyObject_CallOneArg(stages.enter, self);
+}
+
+/* Count one duration; whether that could be done. */
+static int
+count(PyObject *counts, PyObject *cell, long long took, PyObject *said)
+{
+    Py_ssize_t low = 0, high = the.count;
+    if (took <= the.bounds[0])
+        high = 0;
+    while (low < high) { /* the first bound that is not below it */
+        Py_ssize_t middle = (low + high) / 2;
+        if (the.bounds[middle] < took)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    PyObject *more = PyNumber_Add(PyList_GET_ITEM(counts, low), the.one);
+    if (more == NULL)
+        return -1;
+    if (PyList_SetItem(counts, low, more) < 0)
+        return -1;
+    more = PyNumber_Add(AT(cell, cell_slots, CELL_TOTAL), said);
+    if (more == NULL)
+        return -1;
+    PUT(cell, cell_slots, CELL_TOTAL, more);
+    return 0;
+}
+
+/* The usual case of what an ending stage does beside counting itself; 0: it was not that. */
+static int
+usual(PyObject *tick, PyObject *cell, long long took)
+{
+    PyObject *left = AT(cell, cell_slots, CELL_LEFT), *slow = AT(cell, cell_slots, CELL_SLOW);
+    if (AT(tick, tick_slots, TICK_QUICK) != Py_True || left == NULL || slow == NULL)
+        return 0;
+    if (!PyLong_CheckExact(left) || !PyFloat_CheckExact(slow) || (double)took >= PyFloat_AS_DOUBLE(slow))
+        return 0;
+    long long rest = PyLong_AsLongLong(left);
+    if (rest == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return 0;
+    }
+    if (rest <= 1)
+        return 0;
+    PyObject *less = PyLong_FromLongLong(rest - 1);
+    if (less == NULL)
+        return -1;
+    PUT(cell, cell_slots, CELL_LEFT, less);
+    return 1;
+}
+
+static PyObject *
+leave(PyObject *self, PyObject *const *args, Py_ssize_t given)
+{
+    PyObject *live = NULL, *tick, *cells, *cell, *label, *counts, *total, *begun, *parent, *token, *said;
+    long long now, took;
+    int done;
+
+    if (given != 3 || args[1] != Py_None)
+        goto python;
+    if (PyContextVar_Get(the.variable, NULL, &live) < 0)
+        return NULL;
+    if (live == NULL || !Py_IS_TYPE(live, the.live) || AT(live, live_slots, LIVE_STAGE) != self)
+        goto python;
+    tick = AT(live, live_slots, LIVE_TICK);
+    parent = AT(live, live_slots, LIVE_PARENT);
+    begun = AT(live, live_slots, LIVE_T0);
+    if (tick == NULL || !Py_IS_TYPE(tick, the.tick) || parent == NULL || begun == NULL || !PyLong_CheckExact(begun))
+        goto python;
+    if (AT(tick, tick_slots, TICK_NOW) != the.clock)
+        goto python;
+    cells = AT(tick, tick_slots, TICK_CELLS);
+    label = AT(self, stage_slots, STAGE_LABEL);
+    if (cells == NULL || !Py_IS_TYPE(cells, the.cells) || label == NULL || !PyUnicode_CheckExact(label))
+        goto python;
+    cell = PyDict_GetItemWithError(cells, label);
+    if (cell == NULL && PyErr_Occurred())
+        PyErr_Clear();
+    if (cell == NULL || !Py_IS_TYPE(cell, the.cell))
+        goto python;
+    counts = AT(cell, cell_slots, CELL_COUNTS);
+    total = AT(cell, cell_slots, CELL_TOTAL);
+    if (counts == NULL || !PyList_CheckExact(counts) || PyList_GET_SIZE(counts) != the.count + 1 || total == NULL)
+        goto python;
+    if (read_clock(&now) < 0)
+        goto lost;
+    took = PyLong_AsLongLong(begun);
+    if (took == -1 && PyErr_Occurred())
+        goto lost;
+    took = now - took;
+    said = PyLong_FromLongLong(now);
+    if (said == NULL)
+        goto lost;
+    Py_INCREF(tick);
+    Py_INCREF(cell);
+    Py_INCREF(counts);
+    PUT(live, live_slots, LIVE_T1, said);
+    token = PyContextVar_Set(the.variable, parent);
+    said = NULL;
+    done = -1;
+    if (token != NULL) {
+        Py_DECREF(token);
+        said = PyLong_FromLongLong(took);
+        if (said != NULL && count(counts, cell, took, said) == 0) {
+            done = 1;
+            if (AT(tick, tick_slots, TICK_SPECIAL) != Py_False) {
+                done = usual(tick, cell, took);
+                if (done == 0) {
+                    PyObject *all[] = {self, tick, live, cell, said};
+                    PyObject *found = PyObject_Vectorcall(stages.settle, all, 5, NULL);
+                    done = found == NULL ? -1 : 1;
+                    Py_XDECREF(found);
+                }
+            }
+        }
+    }
+    Py_XDECREF(said);
+    Py_DECREF(counts);
+    Py_DECREF(cell);
+    Py_DECREF(tick);
+    Py_DECREF(live);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+
+lost:
+    Py_DECREF(live);
+    return NULL;
+
+python:
+    Py_XDECREF(live);
+    {
+        PyObject *all[5];
+        if (given > 4) {
+            PyErr_SetString(PyExc_TypeError, "__exit__ takes three arguments");
+            return NULL;
+        }
+        all[0] = self;
+        for (Py_ssize_t n = 0; n < given; n++)
+            all[n + 1] = args[n];
+        return PyObject_Vectorcall(stages.leave, all, (size_t)given + 1, NULL);
+    }
+}
+
+/* -- turns ------------------------------------------------------------------------------------------------------- */
+
+static int
+whole(PyObject *number, long long *found)
+{
+    if (number == NULL || !PyLong_CheckExact(number))
+        return 0;
+    *found = PyLong_AsLongLong(number);
+    if (*found == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return 0;
+    }
+    return 1;
+}
+
+/* As `roots.root_of`: a turn with its root stage, where it begins in no span of anybody's. */
+static PyObject *
+root(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
+{
+    PyObject *site, *engine, *parent, *cells, *tick = NULL, *live = NULL, *list, *unix_now, *raw;
+    long long now, wall;
+
+    if (turns.root_of == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "nothing is known of turns");
+        return NULL;
+    }
+    if (given != 5)
+        goto python;
+    site = args[0], engine = args[1], parent = args[2], cells = args[4];
+    if (args[3] != Py_None || !Py_IS_TYPE(parent, the.context) || PyDict_GET_SIZE(parent) != 0)
+        goto python;
+    if (!Py_IS_TYPE(engine, the.engine) || AT(engine, engine_slots, ENGINE_NOW) != the.clock)
+        goto python;
+    if (!Py_IS_TYPE(cells, the.cells) || AT(cells, cells_slots, CELLS_RAW) == NULL)
+        goto python;
+    if (AT(engine, engine_slots, ENGINE_WALL) == NULL || AT(engine, engine_slots, ENGINE_KEEPS) == NULL)
+        goto python;
+    tick = the.tick->tp_new(the.tick, the.nothing, NULL);
+    live = tick == NULL ? NULL : the.live->tp_new(the.live, the.nothing, NULL);
+    list = live == NULL ? NULL : PyList_New(1);
+    if (list == NULL)
+        goto failed;
+    PyList_SET_ITEM(list, 0, Py_NewRef(live));
+    AT(tick, tick_slots, TICK_SPANS) = list;
+    AT(live, live_slots, LIVE_STAGE) = Py_NewRef(site);
+    AT(live, live_slots, LIVE_PARENT) = Py_NewRef(parent);
+    AT(live, live_slots, LIVE_TICK) = Py_NewRef(tick);
+    AT(live, live_slots, LIVE_T1) = Py_NewRef(the.zero);
+    AT(live, live_slots, LIVE_MORE) = Py_NewRef(Py_None);
+    AT(tick, tick_slots, TICK_ROOT) = Py_NewRef(live);
+    AT(tick, tick_slots, TICK_ENGINE) = Py_NewRef(engine);
+    AT(tick, tick_slots, TICK_CELLS) = Py_NewRef(cells);
+    raw = AT(cells, cells_slots, CELLS_RAW);
+    AT(tick, tick_slots, TICK_SPECIAL) = Py_NewRef(raw);
+    AT(tick, tick_slots, TICK_NOW) = Py_NewRef(the.clock);
+    AT(tick, tick_slots, TICK_KEEPS) = Py_NewRef(AT(engine, engine_slots, ENGINE_KEEPS));
+    static const int nones[] = {TICK_ERROR, TICK_BAR, TICK_FOLDED, TICK_SIGNALS, TICK_SYMBOL, TICK_UPSTREAM, TICK_WHY};
+    for (size_t n = 0; n < sizeof nones / sizeof *nones; n++)
+        AT(tick, tick_slots, nones[n]) = Py_NewRef(Py_None);
+    static const int falses[] = {TICK_DONE, TICK_KEPT, TICK_QUICK, TICK_SHARED};
+    for (size_t n = 0; n < sizeof falses / sizeof *falses; n++)
+        AT(tick, tick_slots, falses[n]) = Py_NewRef(Py_False);
+    AT(tick, tick_slots, TICK_CUT) = Py_NewRef(the.zero);
+    AT(tick, tick_slots, TICK_TRACE) = Py_NewRef(the.zero);
+    unix_now = PyObject_CallNoArgs(AT(engine, engine_slots, ENGINE_WALL));
+    if (unix_now == NULL)
+        goto failed;
+    wall = PyLong_AsLongLong(unix_now);
+    Py_DECREF(unix_now);
+    if ((wall == -1 && PyErr_Occurred()) || read_clock(&now) < 0)
+        goto failed;
+    AT(live, live_slots, LIVE_T0) = PyLong_FromLongLong(now);
+    AT(tick, tick_slots, TICK_OFFSET) = PyLong_FromLongLong(wall - now);
+    if (AT(live, live_slots, LIVE_T0) == NULL || AT(tick, tick_slots, TICK_OFFSET) == NULL)
+        goto failed;
+    Py_DECREF(tick);
+    return live;
+
+failed:
+    if (tick != NULL) /* it and its root hold each other */
+        PUT(tick, tick_slots, TICK_ROOT, NULL);
+    if (tick != NULL)
+        PUT(tick, tick_slots, TICK_SPANS, NULL);
+    Py_XDECREF(tick);
+    Py_XDECREF(live);
+    return NULL;
+
+python:
+    return PyObject_Vectorcall(turns.root_of, args, (size_t)given, NULL);
+}
+
+/* As `latency.told_at_once`; `None` where a kind ran twice, or is the bot's own, or anything else is unusual. */
+static PyObject *
+told(PyObject *Py_UNUSED(module), PyObject *tick)
+{
+    PyObject *list, *root_, *found, *said;
+    double total = 0.0;
+
+    if (latency.nothing == NULL || !Py_IS_TYPE(tick, the.tick) || AT(tick, tick_slots, TICK_FOLDED) != Py_None)
+        Py_RETURN_NONE;
+    list = AT(tick, tick_slots, TICK_SPANS);
+    root_ = AT(tick, tick_slots, TICK_ROOT);
+    if (list == NULL || root_ == NULL || !PyList_CheckExact(list))
+        Py_RETURN_NONE;
+    found = PyDict_Copy(latency.nothing);
+    if (found == NULL)
+        return NULL;
+    for (Py_ssize_t n = 0; n < PyList_GET_SIZE(list); n++) {
+        PyObject *live = PyList_GET_ITEM(list, n), *stage, *key;
+        long long begun, ended;
+        if (!Py_IS_TYPE(live, the.live) || AT(live, live_slots, LIVE_MORE) != Py_None)
+            goto unusual;
+        if (AT(live, live_slots, LIVE_PARENT) != root_)
+            continue;
+        stage = AT(live, live_slots, LIVE_STAGE);
+        if (stage == NULL || !PyObject_TypeCheck(stage, stages.type))
+            goto unusual;
+        key = AT(stage, stage_slots, STAGE_KEY);
+        if (key == NULL || !PyUnicode_CheckExact(key) || PyDict_GetItemWithError(found, key) != latency.unseen)
+            goto unusual;
+        if (!whole(AT(live, live_slots, LIVE_T0), &begun) || !whole(AT(live, live_slots, LIVE_T1), &ended))
+            goto unusual;
+        /* a multiple of 1/1024 ms: such numbers add up exactly */
+        volatile double rounded = (double)(ended - begun) * 1e-6 + 6597069766656.0;
+        double ms = rounded - 6597069766656.0;
+        if (ms < 0.0) /* it still runs */
+            goto unusual;
+        total += ms;
+        said = PyFloat_FromDouble(ms);
+        if (said == NULL || PyDict_SetItem(found, key, said) < 0) {
+            Py_XDECREF(said);
+            Py_DECREF(found);
+            return NULL;
+        }
+        Py_DECREF(said);
+    }
+    said = PyFloat_FromDouble(total);
+    if (said == NULL || PyDict_SetItem(found, latency.total, said) < 0) {
+        Py_XDECREF(said);
+        Py_DECREF(found);
+        return NULL;
+    }
+    Py_DECREF(said);
+    return found;
+
+unusual:
+    if (PyErr_Occurred())
+        PyErr_Clear();
+    Py_DECREF(found);
+    Py_RETURN_NONE;
+}
+
+/* Put a number's decimal digits, at least so many of them. */
+static char *
+put_digits(char *at, unsigned long long number, int least)
+{
+    char digits[24];
+    int count_ = 0;
+    do
+        digits[count_++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0 || count_ < least);
+    while (count_ > 0)
+        *at++ = digits[--count_];
+    return at;
+}
+
+static char *
+put_bytes(char *at, const char *from, Py_ssize_t size)
+{
+    memcpy(at, from, (size_t)size);
+    return at + size;
+}
+
+/* As `Tick._begun` where a record's bar is a whole number: the line up to its fields; `None` where it is not that. */
+static PyObject *
+begun(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
+{
+    static const char ts[] = "{\"ts\":\"", symbol_[] = ",\"symbol\":", bar_[] = ",\"bar_id\":",
+                      trace_[] = ",\"trace_id\":\"";
+    long long offset, now, began, bar;
+
+    if (!the.bound || given != 3 || !Py_IS_TYPE(args[0], the.tick) || !Py_IS_TYPE(args[1], the.engine) ||
+        !PyBytes_CheckExact(args[2]))
+        Py_RETURN_NONE;
+    PyObject *tick = args[0], *engine = args[1];
+    PyObject *head = AT(engine, engine_slots, ENGINE_HEAD), *second = AT(engine, engine_slots, ENGINE_SECOND);
+    PyObject *ids = AT(engine, engine_slots, ENGINE_IDS), *cells = AT(tick, tick_slots, TICK_CELLS), *symbol;
+    if (AT(tick, tick_slots, TICK_NOW) != the.clock || AT(tick, tick_slots, TICK_KEEPS) != Py_True ||
+        AT(tick, tick_slots, TICK_SYMBOL) == Py_None || !whole(AT(tick, tick_slots, TICK_BAR), &bar) ||
+        !whole(AT(tick, tick_slots, TICK_OFFSET), &offset) || head == NULL || !PyBytes_CheckExact(head) ||
+        cells == NULL || !Py_IS_TYPE(cells, the.cells) || ids == NULL || !Py_IS_TYPE(ids, the.ids) || second == NULL ||
+        !PyTuple_CheckExact(second) || PyTuple_GET_SIZE(second) != 2 ||
+        !whole(PyTuple_GET_ITEM(second, 0), &began) || !PyBytes_CheckExact(PyTuple_GET_ITEM(second, 1)))
+        Py_RETURN_NONE;
+    symbol = AT(cells, cells_slots, CELLS_SYMBOL);
+    if (symbol == NULL || !PyBytes_CheckExact(symbol))
+        Py_RETURN_NONE;
+    if (read_clock(&now) < 0)
+        return NULL;
+    now += offset;
+    if (now < began || now - began >= 1000000000LL)
+        Py_RETURN_NONE;
+    PyObject *trace = AT(tick, tick_slots, TICK_TRACE);
+    if (trace == NULL || !PyLong_CheckExact(trace))
+        Py_RETURN_NONE;
+    PyObject *places = PyLong_FromLong(64), *bits = PyLong_FromLong(128), *high = NULL, *line = NULL;
+    Py_INCREF(head); /* whatever is done to make an id */
+    Py_INCREF(symbol);
+    Py_INCREF(second);
+    Py_INCREF(trace);
+    if (places == NULL || bits == NULL)
+        goto done;
+    if (!PyObject_IsTrue(trace)) {
+        Py_DECREF(trace);
+        trace = PyObject_CallOneArg(AT(ids, ids_slots, IDS_BITS), bits);
+        if (trace == NULL || !PyLong_CheckExact(trace))
+            goto done;
+        if (!PyObject_IsTrue(trace)) {
+            Py_DECREF(trace);
+            trace = Py_NewRef(the.one);
+        }
+        PUT(tick, tick_slots, TICK_TRACE, Py_NewRef(trace));
+    }
+    high = PyNumber_Rshift(trace, places);
+    if (high != NULL) {
+        unsigned long long upper = PyLong_AsUnsignedLongLongMask(high), lower = PyLong_AsUnsignedLongLongMask(trace);
+        PyObject *stamp = PyTuple_GET_ITEM(second, 1);
+        Py_ssize_t size = (Py_ssize_t)(sizeof ts + sizeof symbol_ + sizeof bar_ + sizeof trace_ - 4) + 6 + 3 + 32 + 1;
+        char digits[24], *end = digits;
+        if (bar < 0)
+            *end++ = '-';
+        end = put_digits(end, bar < 0 ? 0ULL - (unsigned long long)bar : (unsigned long long)bar, 1);
+        size += PyBytes_GET_SIZE(stamp) + PyBytes_GET_SIZE(head) + PyBytes_GET_SIZE(symbol) + (end - digits) +
+                PyBytes_GET_SIZE(args[2]);
+        line = PyBytes_FromStringAndSize(NULL, size);
+        if (line != NULL) {
+            char *at = PyBytes_AS_STRING(line);
+            at = put_bytes(at, ts, sizeof ts - 1);
+            at = put_bytes(at, PyBytes_AS_STRING(stamp), PyBytes_GET_SIZE(stamp));
+            at = put_digits(at, (unsigned long long)(now - began) / 1000, 6);
+            at = put_bytes(at, "Z\",", 3);
+            at = put_bytes(at, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head));
+            at = put_bytes(at, symbol_, sizeof symbol_ - 1);
+            at = put_bytes(at, PyBytes_AS_STRING(symbol), PyBytes_GET_SIZE(symbol));
+            at = put_bytes(at, bar_, sizeof bar_ - 1);
+            at = put_bytes(at, digits, end - digits);
+            at = put_bytes(at, trace_, sizeof trace_ - 1);
+            for (int n = 0; n < 32; n++)
+                *at++ = "0123456789abcdef"[((n < 16 ? upper : lower) >> (60 - 4 * (n % 16))) & 15];
+            *at++ = '"';
+            at = put_bytes(at, PyBytes_AS_STRING(args[2]), PyBytes_GET_SIZE(args[2]));
+            assert(at == PyBytes_AS_STRING(line) + size);
+        }
+    }
+
+done:
+    Py_XDECREF(high);
+    Py_XDECREF(bits);
+    Py_XDECREF(places);
+    Py_XDECREF(trace);
+    Py_DECREF(second);
+    Py_DECREF(symbol);
+    Py_DECREF(head);
+    if (line == NULL && !PyErr_Occurred())
+        Py_RETURN_NONE;
+    return line;
+}
+
+/* -- records ----------------------------------------------------------------------------------------------------- */
+
+/* Whether all keys are among the known ones; only plain text is looked for, so none of the bot's code runs. */
+static int
+all_known(PyObject *known, PyObject *mapping)
+{
+    PyObject *key;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(mapping, &at, &key, NULL)) {
+        if (!PyUnicode_CheckExact(key))
+            return 0;
+        int found = PySet_Contains(known, key);
+        if (found <= 0)
+            return found;
+    }
+    return 1;
+}
+
+/* As `redact.familiar`. */
+static PyObject *
+familiar(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
+{
+    if (given != 4 || !PySet_CheckExact(args[0]) || !PyTuple_CheckExact(args[1]) || !PyBytes_CheckExact(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "familiar takes a set, a tuple, a mapping and bytes");
+        return NULL;
+    }
+    PyObject *known = args[0], *nests = args[1], *value = args[2];
+    if (!PyDict_CheckExact(value))
+        Py_RETURN_FALSE;
+    int found = all_known(known, value);
+    Py_ssize_t seen = 1;
+    for (Py_ssize_t n = 0; found == 1 && n < PyTuple_GET_SIZE(nests); n++) {
+        PyObject *child = PyDict_GetItemWithError(value, PyTuple_GET_ITEM(nests, n));
+        if (child == NULL) {
+            if (PyErr_Occurred())
+                return NULL;
+        }
+        else if (PyDict_CheckExact(child)) {
+            found = all_known(known, child);
+            seen++;
+        }
+    }
+    if (found < 0)
+        return NULL;
+    if (found == 0)
+        Py_RETURN_FALSE;
+    const char *text = PyBytes_AS_STRING(args[3]);
+    const char *end = text + PyBytes_GET_SIZE(args[3]);
+    while (seen >= 0 && (text = memchr(text, '{', (size_t)(end - text))) != NULL) {
+        text++;
+        seen--;
+    }
+    return PyBool_FromLong(seen == 0);
+}
+
+/* -- traces ------------------------------------------------------------------------------------------------------ */
+
+static inline char *
+put_number(char *at, unsigned long long number)
+{
+    for (int n = 0; n < 8; n++)
+        *at++ = (char)(number >> 8 * n);
+    return at;
+}
+
+/* The spans of a turn behind its root as bytes, as `SpanEncoder` packs them; `None` where one of them is unusual.
+
+   Takes the stages, the turn's offset, random bytes of which the first eight are the root's id, the field of the trace's
+   id, and the fields of the parent's id and of a span's own, without their values. */
+static PyObject *
+children(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
+{
+    enum { TRACE = 18, TAG = 2, ID = 8, AROUND = TRACE + TAG + ID + TAG };
+    long long offset, begun, ended;
+
+    if (spans_of.template == NULL || given != 6 || !PyList_CheckExact(args[0]) || !whole(args[1], &offset))
+        Py_RETURN_NONE;
+    for (int n = 2; n < 6; n++)
+        if (!PyBytes_CheckExact(args[n]))
+            Py_RETURN_NONE;
+    PyObject *list = args[0];
+    Py_ssize_t count_ = PyList_GET_SIZE(list), size = 0;
+    if (count_ < 1 || PyBytes_GET_SIZE(args[2]) != ID * count_ || PyBytes_GET_SIZE(args[3]) != TRACE ||
+        PyBytes_GET_SIZE(args[4]) != TAG || PyBytes_GET_SIZE(args[5]) != TAG)
+        Py_RETURN_NONE;
+    const char *ids = PyBytes_AS_STRING(args[2]);
+    for (Py_ssize_t n = 0; n < count_; n++) {
+        PyObject *live = PyList_GET_ITEM(list, n), *stage, *template, *head, *parent;
+        if (!Py_IS_TYPE(live, the.live) || AT(live, live_slots, LIVE_MORE) != Py_None)
+            Py_RETURN_NONE;
+        if (n == 0)
+            continue;
+        stage = AT(live, live_slots, LIVE_STAGE);
+        if (stage == NULL || !PyObject_TypeCheck(stage, stages.type))
+            Py_RETURN_NONE;
+        template = AT(stage, stage_slots, STAGE_TEMPLATE);
+        if (template == NULL || !Py_IS_TYPE(template, spans_of.template))
+            Py_RETURN_NONE;
+        head = AT(template, template_slots, TEMPLATE_HEAD);
+        if (head == NULL || !PyBytes_CheckExact(head))
+            Py_RETURN_NONE;
+        if (!whole(AT(live, live_slots, LIVE_T0), &begun) || !whole(AT(live, live_slots, LIVE_T1), &ended))
+            Py_RETURN_NONE;
+        /* a parent stands before its children; one that does not was left out of the trace */
+        parent = AT(live, live_slots, LIVE_PARENT);
+        Py_ssize_t before = 0;
+        while (before < n && PyList_GET_ITEM(list, before) != parent)
+            before++;
+        if (before == n)
+            Py_RETURN_NONE;
+        size += PyBytes_GET_SIZE(head) + 8 + 1 + 8 + AROUND + ID;
+    }
+    PyObject *packed = PyBytes_FromStringAndSize(NULL, size);
+    if (packed == NULL)
+        return NULL;
+    char *at = PyBytes_AS_STRING(packed);
+    for (Py_ssize_t n = 0; n < count_; n++) {
+        PyObject *live = PyList_GET_ITEM(list, n), *parent, *head;
+        PyObject *sid = PyBytes_FromStringAndSize(ids + ID * n, ID);
+        if (sid == NULL) {
+            Py_DECREF(packed);
+            return NULL;
+        }
+        PUT(live, live_slots, LIVE_SID, sid);
+        if (n == 0)
+            continue;
+        head = AT(AT(AT(live, live_slots, LIVE_STAGE), stage_slots, STAGE_TEMPLATE), template_slots, TEMPLATE_HEAD);
+        whole(AT(live, live_slots, LIVE_T0), &begun);
+        whole(AT(live, live_slots, LIVE_T1), &ended);
+        parent = AT(live, live_slots, LIVE_PARENT);
+        memcpy(at, PyBytes_AS_STRING(head), (size_t)PyBytes_GET_SIZE(head));
+        at = put_number(at + PyBytes_GET_SIZE(head), (unsigned long long)(begun + offset));
+        *at++ = 0x41; /* the end */
+        at = put_number(at, (unsigned long long)(ended + offset));
+        memcpy(at, PyBytes_AS_STRING(args[3]), TRACE);
+        memcpy(at + TRACE, PyBytes_AS_STRING(args[4]), TAG);
+        memcpy(at + TRACE + TAG, PyBytes_AS_STRING(AT(parent, live_slots, LIVE_SID)), ID);
+        memcpy(at + TRACE + TAG + ID, PyBytes_AS_STRING(args[5]), TAG);
+        memcpy(at + AROUND, ids + ID * n, ID);
+        at += AROUND + ID;
+    }
+    return packed;
+}
+
+/* -- being told of the Python side ------------------------------------------------------------------------------- */
+
+static int
+find_slots(PyTypeObject *type, Slot *slots)
+{
+    for (; slots->name != NULL; slots++) {
+        PyObject *found = PyObject_GetAttrString((PyObject *)type, slots->name);
+        if (found == NULL)
+            return -1;
+        int fits = Py_IS_TYPE(found, &PyMemberDescr_Type) && PyType_IsSubtype(type, PyDescr_TYPE(found)) &&
+                   ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX;
+        if (fits)
+            slots->at = ((PyMemberDescrObject *)found)->d_member->offset;
+        Py_DECREF(found);
+        if (!fits) {
+            PyErr_Format(PyExc_TypeError, "%s.%s is no slot", type->tp_name, slots->name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+once(int again)
+{
+    if (again)
+        PyErr_SetString(PyExc_RuntimeError, "that is known already");
+    return again ? -1 : 0;
+}
+
+static PyObject *
+know(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *variable, *clock, *engines, *bounds;
+    PyTypeObject *context, *live, *tick, *engine, *cells, *cell, *ids;
+    int direct;
+    Py_ssize_t most_spans;
+
+    if (!PyArg_ParseTuple(
+            args, "O!OpOO!O!O!O!O!O!O!O!n:know", &PyContextVar_Type, &variable, &clock, &direct, &engines, &PyType_Type,
+            &context, &PyType_Type, &live, &PyType_Type, &tick, &PyType_Type, &engine, &PyType_Type, &cells,
+            &PyType_Type, &cell, &PyType_Type, &ids, &PyTuple_Type, &bounds, &most_spans) ||
+        once(the.bound) < 0)
+        return NULL;
+    if (PyTuple_GET_SIZE(bounds) < 1 || PyTuple_GET_SIZE(bounds) > MOST_BOUNDS) {
+        PyErr_SetString(PyExc_ValueError, "that many bounds do not fit");
+        return NULL;
+    }
+    the.count = PyTuple_GET_SIZE(bounds);
+    for (Py_ssize_t n = 0; n < the.count; n++) {
+        the.bounds[n] = PyLong_AsLongLong(PyTuple_GET_ITEM(bounds, n));
+        if (the.bounds[n] == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    if (!PyType_IsSubtype(live, &PyDict_Type) || !PyType_IsSubtype(cells, &PyDict_Type) ||
+        !PyType_IsSubtype(context, &PyDict_Type)) {
+        PyErr_SetString(PyExc_TypeError, "contexts and cells are dictionaries");
+        return NULL;
+    }
+    if (find_slots(live, live_slots) < 0 || find_slots(tick, tick_slots) < 0 || find_slots(engine, engine_slots) < 0 ||
+        find_slots(cells, cells_slots) < 0 || find_slots(cell, cell_slots) < 0 || find_slots(ids, ids_slots) < 0 ||
+        find_slots(Py_TYPE(engines), engines_slots) < 0)
+        return NULL;
+    the.zero = PyLong_FromLong(0);
+    the.one = PyLong_FromLong(1);
+    the.nothing = PyTuple_New(0);
+    if (the.zero == NULL || the.one == NULL || the.nothing == NULL)
+        return NULL;
+    the.variable = Py_NewRef(variable);
+    the.clock = Py_NewRef(clock);
+    the.direct = direct;
+    the.engines = Py_NewRef(engines);
+    the.context = (PyTypeObject *)Py_NewRef(context);
+    the.live = (PyTypeObject *)Py_NewRef(live);
+    the.tick = (PyTypeObject *)Py_NewRef(tick);
+    the.engine = (PyTypeObject *)Py_NewRef(engine);
+    the.cells = (PyTypeObject *)Py_NewRef(cells);
+    the.cell = (PyTypeObject *)Py_NewRef(cell);
+    the.ids = (PyTypeObject *)Py_NewRef(ids);
+    the.most_spans = most_spans;
+    the.bound = 1;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef enter_def = {"__enter__", enter, METH_NOARGS, "Begin the stage."};
+static PyMethodDef leave_def = {"__exit__", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, "End the stage."};
+
+static PyObject *
+know_stages(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyTypeObject *type;
+    PyObject *enter_, *leave_, *settle;
+    if (!PyArg_ParseTuple(args, "O!OOO:know_stages", &PyType_Type, &type, &enter_, &leave_, &settle) ||
+        once(!the.bound || stages.type != NULL) < 0 || find_slots(type, stage_slots) < 0)
+        return NULL;
+    PyObject *found = Py_BuildValue("NN", PyDescr_NewMethod(type, &enter_def), PyDescr_NewMethod(type, &leave_def));
+    if (found == NULL)
+        return NULL;
+    stages.enter = Py_NewRef(enter_);
+    stages.leave = Py_NewRef(leave_);
+    stages.settle = Py_NewRef(settle);
+    stages.type = (PyTypeObject *)Py_NewRef(type);
+    return found;
+}
+
+static PyObject *
+know_turns(PyObject *Py_UNUSED(module), PyObject *root_of)
+{
+    if (once(!the.bound || turns.root_of != NULL) < 0)
+        return NULL;
+    turns.root_of = Py_NewRef(root_of);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+know_latency(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *nothing, *unseen, *total;
+    if (!PyArg_ParseTuple(args, "O!O!U:know_latency", &PyDict_Type, &nothing, &PyFloat_Type, &unseen, &total) ||
+        once(!the.bound || stages.type == NULL || latency.nothing != NULL) < 0)
+        return NULL;
+    latency.unseen = Py_NewRef(unseen);
+    latency.total = Py_NewRef(total);
+    latency.nothing = Py_NewRef(nothing);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+know_spans(PyObject *Py_UNUSED(module), PyObject *type)
+{
+    if (!PyType_Check(type)) {
+        PyErr_SetString(PyExc_TypeError, "that is no class");
+        return NULL;
+    }
+    if (once(!the.bound || stages.type == NULL || spans_of.template != NULL) < 0 ||
+        find_slots((PyTypeObject *)type, template_slots) < 0)
+        return NULL;
+    spans_of.template = (PyTypeObject *)Py_NewRef(type);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"know", know, METH_VARARGS, "Learn the classes of the hot path."},
+    {"know_stages", know_stages, METH_VARARGS, "Learn what a stage is; gives `__enter__` and `__exit__` for it."},
+    {"know_turns", know_turns, METH_O, "Learn `root_of`; `root` may be called then."},
+    {"know_latency", know_latency, METH_VARARGS, "Learn what a latency is told as; `told` may be called then."},
+    {"know_spans", know_spans, METH_O, "Learn what keeps a span's constants; `children` may be called then."},
+    {"root", (PyCFunction)(void (*)(void))root, METH_FASTCALL, "As `root_of`."},
+    {"told", told, METH_O, "As `told_at_once`."},
+    {"begun", (PyCFunction)(void (*)(void))begun, METH_FASTCALL, "As `Tick._begun`, of a record with a bar's number."},
+    {"familiar", (PyCFunction)(void (*)(void))familiar, METH_FASTCALL, "As `redact.familiar`."},
+    {"children", (PyCFunction)(void (*)(void))children, METH_FASTCALL, "The spans of a turn behind its root."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_quick", .m_doc = "The hot path without the interpreter.", .m_size = -1,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC
+PyInit__quick(void)
+{
+    return PyModule_Create(&definition);
+}

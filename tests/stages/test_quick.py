@@ -1,0 +1,310 @@
+"""What is compiled does the same as the Python that it stands in for."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+import types
+from bisect import bisect_left
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import botobs
+from botobs.quick import PURE
+from botobs.sinks.spans import SpanEncoder
+from botobs.stages import latency, tick
+from botobs.stages.cells import BOUNDS_NS
+from botobs.stages.hasten import quick
+from botobs.stages.live import Live
+from botobs.streams.redact import Redactor, familiar
+from tests.stages.engines import running
+
+ROOT = Path(__file__).parents[2]
+COMPILER = shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
+compiled = pytest.mark.skipif(quick is None, reason="nothing was compiled here")
+
+
+@pytest.mark.skipif(COMPILER is None or bool(os.environ.get(PURE)), reason="no compiler, or not wanted")
+def test_it_is_compiled_where_there_is_a_compiler():
+    assert quick is not None
+    assert type(botobs.stage("x")).__enter__.__class__ is types.MethodDescriptorType
+    assert latency.at_once is quick.told
+    assert tick.begun_at_once is quick.begun
+
+
+def test_without_it_everything_is_python():
+    script = (
+        "import botobs, botobs.stages.hasten as h, types; assert h.quick is None; "
+        "assert type(botobs.stage('x')).__enter__.__class__ is types.FunctionType; "
+        "obs = botobs.start('pure', mode='backtest', clock=lambda: 1767323045.0)\n"
+        "with obs.tick('BTC') as tick:\n with botobs.model(): tick.signal(strength=1)\n"
+    )
+    env = {**os.environ, PURE: "1"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=env, timeout=60)
+
+
+@pytest.fixture
+def hook():
+    """`hatch_build.py` without hatchling, which only the build has."""
+    names = ["hatchling", "hatchling.builders", "hatchling.builders.hooks", "hatchling.builders.hooks.plugin",
+             "hatchling.builders.hooks.plugin.interface"]  # fmt: skip
+    before = {name: sys.modules.get(name) for name in names}
+    for name in names:
+        sys.modules[name] = types.ModuleType(name)
+    sys.modules[names[-1]].BuildHookInterface = object
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        for name, was in before.items():
+            if was is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = was
+
+
+@pytest.mark.parametrize(
+    ("compiler", "says"),
+    [("/nowhere/cc", "no compiler"), ("false", "does not compile"), (f"{sys.executable} -c 0", "does not load")],
+)
+def test_what_cannot_be_compiled_is_left_out_and_said(hook, tmp_path, monkeypatch, compiler, says):
+    (tmp_path / "botobs").mkdir()
+    (tmp_path / "botobs/_quick.c").write_text("int")
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.delenv(PURE, raising=False)
+    if says == "does not load":
+        monkeypatch.setenv("CC", f"{sys.executable} {tmp_path / 'cc.py'}")
+        (tmp_path / "cc.py").write_text("import sys; open(sys.argv[-1], 'w').write('no module')")
+    found = hook.compiled(tmp_path)
+    assert isinstance(found, str)
+    assert says in found
+    assert [path.name for path in (tmp_path / "botobs").iterdir()] == ["_quick.c"]
+    monkeypatch.setenv(PURE, "1")
+    assert PURE in hook.compiled(tmp_path)
+
+
+@compiled
+@given(st.lists(st.tuples(st.sampled_from(("feature", "model", "risk", "own")), st.integers(0, 5 * 10**9)), max_size=6),
+       st.integers(0, 5), st.booleans())  # fmt: skip
+@settings(max_examples=60)
+def test_latency_is_told_alike(stages, runs_still, folded):
+    with running() as bench, botobs.tick("BTC") as this:
+        for name, took in stages:
+            with getattr(botobs, name)() if name != "own" else botobs.stage("own"):
+                with botobs.decision():
+                    pass
+            live = this.spans[-2]
+            live.t1 = live.t0 + took
+        if runs_still < len(stages):
+            this.spans[1 + 2 * runs_still].t1 = 0
+        this.folded = {} if folded else None
+        plain = latency.told_at_once(this)
+        assert quick.told(this) == plain
+        assert latency.told(this)["total_latency_ms"] >= 0.0
+        if plain is not None:
+            assert all(type(value) is float for value in quick.told(this).values())
+            assert [*quick.told(this)] == [*plain]
+    assert bench.faults.errors == {}
+
+
+KEYS = st.text("ab{é", max_size=2)
+VALUES = st.recursive(st.none() | st.integers(0, 9) | st.text("{a", max_size=3), lambda v: st.dictionaries(KEYS, v), max_leaves=5)  # fmt: skip
+
+
+@compiled
+@given(st.sets(KEYS), st.lists(KEYS, max_size=3), st.dictionaries(KEYS, VALUES, max_size=4) | st.lists(st.none()))
+@settings(max_examples=100)
+def test_what_is_familiar_is_told_alike(known, nests, value):
+    line = orjson.dumps(value)
+    assert quick.familiar(known, tuple(nests), value, line) is familiar(known, tuple(nests), value, line)
+
+
+class Odd(str):
+    __slots__ = ()
+
+    def __eq__(self, other):
+        raise RuntimeError
+
+    def __hash__(self):
+        return str.__hash__(self)
+
+
+@compiled
+def test_keys_of_the_bots_own_making_are_not_asked():
+    assert quick.familiar({"a"}, (), {Odd("a"): 1}, b"{}") is False
+    with pytest.raises(TypeError):
+        quick.familiar({"a"}, (), {"a": 1})
+    with pytest.raises(TypeError):
+        quick.familiar(frozenset("a"), (), {"a": 1}, b"{}")
+    assert Redactor().line({Odd("a"): 1}) == b'{"a":1}'
+
+
+@compiled
+@pytest.mark.parametrize("bar", [0, 7, -1, 2**63 - 1, -(2**63), 2**63, True, None, "b", 1.5])
+@pytest.mark.parametrize("symbol", ["BTC", 'Ü"\n', None])
+def test_a_record_begins_alike(monkeypatch, bar, symbol):
+    found = []
+    for begun_at_once in (quick.begun, None):
+        monkeypatch.setattr(tick, "begun_at_once", begun_at_once)
+        with running() as bench, botobs.tick(symbol, bar) as this:
+            this.signal(strength=1)
+            this.signal()
+        lines = [line for _, line in bench.lines]
+        assert all(re.fullmatch(r"2026-01-02T03:04:05\.\d{6}Z", line.pop("ts")) for line in lines)
+        assert lines[0]["trace_id"] == lines[1]["trace_id"]
+        found.append([{**line, "latency": None} for line in lines])
+    assert found[0] == found[1]
+
+
+@compiled
+def test_a_record_over_the_seconds_end_is_dated_right():
+    with running() as bench, botobs.tick("BTC", 1) as this:
+        for ahead in (0, 999_999_999, -1, 5 * 10**9):
+            this.offset = 1_767_323_045_000_000_000 - time.perf_counter_ns() + ahead
+            before = this.unix_now()
+            this.signal()
+            _, line = bench.lines[-1] if bench.lines else (None, None)
+            [text] = re.findall(rb'"ts":"([^"]*)"', this.signals[-1])
+            after = this.unix_now()
+            assert before // 1000 <= botobs.clock.epoch_ns(text.decode()) // 1000 <= after // 1000, line
+
+
+@compiled
+@given(st.lists(st.integers(0, 3), max_size=8), st.sampled_from([(), ("bar",), ("parent",)]))
+@settings(max_examples=40)
+def test_spans_are_packed_alike(nesting, odd):
+    sent = []
+    with running(keep="all") as bench:
+        encode = SpanEncoder(bench.engine, lambda count, data: sent.append((count, data)))
+        stages = [botobs.stage(f"s{n}") for n in range(9)]
+        for _ in range(2):  # the first time nothing is known of them
+            with botobs.tick("BTC", 1) as this:
+                for n, deep in enumerate(nesting):
+                    with stages[n]:
+                        for each in stages[n + 1 : n + 1 + deep]:
+                            each.__enter__()
+                        for each in reversed(stages[n + 1 : n + 1 + deep]):
+                            each.__exit__(None, None, None)
+            spans, root = list(this.spans), this.root
+            encode(this)
+        this.spans, this.root = spans, root
+        if odd == ("bar",) and len(spans) > 1:
+            spans[-1].set_attribute("a", 1)
+            spans[-1].extra()
+        if odd == ("parent",) and len(spans) > 2:
+            del this.spans[1]
+        ids = bytes(range(8 * len(this.spans)))
+        trace = b"\x0a\x10" + bytes(16)
+        one_by_one = encode._each(this, ids, trace)
+        packed = quick.children(this.spans, this.offset, ids, trace, b'"\x08', b"\x12\x08")
+        if packed is None:
+            assert odd
+        else:
+            assert b"".join([*encode._root(this, root, trace), packed]) == b"".join(one_by_one)
+            assert [live.sid for live in this.spans] == [ids[n : n + 8] for n in range(0, len(ids), 8)]
+
+
+@compiled
+@given(st.integers(0, 3 * 10**10))
+@settings(max_examples=40)
+def test_durations_fall_into_their_buckets(took):
+    with running() as bench:
+        with botobs.tick("BTC"), botobs.risk() as live:
+            live.t0 -= took
+        [cell] = [cell for cell in bench.engine.cells.all() if cell.label == "risk"]
+    least, most = bisect_left(BOUNDS_NS, took), bisect_left(BOUNDS_NS, cell.total_ns)
+    assert sum(cell.counts) == 1
+    assert cell.total_ns == live.t1 - live.t0
+    assert least <= cell.counts.index(1) == most
+
+
+def _without(name):
+    def tamper(live):
+        delattr(live.tick if name in ("cells", "spans", "done") else live, name)
+
+    return tamper
+
+
+def _other(name, value):
+    def tamper(live):
+        setattr(live.tick if name in ("cells", "spans", "done", "special") else live, name, value)
+
+    return tamper
+
+
+@compiled
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        _without("tick"), _without("parent"), _without("t0"), _without("cells"), _without("spans"), _without("done"),
+        _other("cells", {}), _other("cells", None), _other("spans", ()), _other("tick", None), _other("t0", None),
+        _other("t0", 2**80), _other("parent", None), _other("special", True), _other("done", 1),
+    ],
+)  # fmt: skip
+def test_what_was_tampered_with_ends_no_process(tamper):
+    """Nobody does this; whoever does gets an error, as from Python."""
+    with running():
+        this = botobs.tick("BTC")
+        this.__enter__()
+        site = botobs.risk()
+        live = site.__enter__()
+        tamper(live)
+        for call in (lambda: botobs.model().__enter__(), lambda: site.__exit__(None, None, None)):
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001, PERF203  # any of them
+                assert isinstance(error, (AttributeError, TypeError, KeyError, OverflowError))
+        botobs.stages.live.set_context(type(botobs.stages.live.get_context()).__mro__[1]())
+    gc.collect()
+
+
+@compiled
+def test_wrong_calls_are_errors_of_python():
+    stage = botobs.stage("x")
+    for call in (
+        lambda: type(stage).__enter__(7), lambda: type(stage).__enter__(botobs.tick("BTC")), lambda: stage.__exit__(),
+        lambda: stage.__exit__(1, 2, 3, 4, 5, 6), lambda: quick.root(), lambda: quick.know(), lambda: quick.know_spans(7),
+        lambda: quick.know_turns(None), lambda: quick.know_spans(Live), lambda: quick.know_latency({}, 0.5, ""),
+        lambda: quick.know_stages(Live, 1, 2, 3),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, RuntimeError, AttributeError)):
+            call()
+    for call in (quick.told, lambda x: quick.begun(x, x, x), lambda x: quick.children(x, x, x, x, x, x)):
+        for odd in (None, 7, [], b"", {}, object()):
+            assert call(odd) is None
+
+
+@compiled
+def test_nothing_is_left_behind():
+    with running(keep="all") as bench:
+        bench.engine.export = SpanEncoder(bench.engine, lambda _count, _data: None)
+
+        def turns(count):
+            for n in range(count):
+                with botobs.tick("BTC", n) as this:
+                    with botobs.feature(), botobs.model():
+                        pass
+                    this.signal(strength=1.0)
+                with botobs.risk():
+                    pass
+            bench.lines.clear()
+            gc.collect()
+
+        turns(50)
+        before = len(gc.get_objects()), sys.getallocatedblocks()
+        turns(3_000)
+        assert len(gc.get_objects()) - before[0] < 100
+        assert sys.getallocatedblocks() - before[1] < 500
