@@ -13,6 +13,8 @@ from botobs.clock import rfc3339
 from botobs.events import (
     BackupFailed,
     BackupMade,
+    EdgeAlarm,
+    EdgeCleared,
     EquitySampled,
     Event,
     FillConflict,
@@ -233,6 +235,12 @@ def built_in(*, drawdown: float | None = 0.05) -> tuple[Rule, ...]:
             message="Over the {window} ({n} trades).", key="target-{metric}-{scope}-{window}",
             fields=("metric", "scope", "window", "value", "target", "n"), when=_on, until=_over,
         ),
+        Rule(
+            event=EdgeAlarm, title="{what} of {strategy} is {value_bps:.1f} bps, its norm {norm_bps:.1f}",
+            message="{n} of them, since {since}. By chance that comes once in {once_in:.0f}.",
+            key="edge-{what}-{strategy}", fields=("what", "strategy", "value_bps", "norm_bps", "n", "since"),
+        ),
+        Rule(event=EdgeCleared, key="edge-{what}-{strategy}", when=_never, until=_always),
     ]  # fmt: skip
     return tuple(attrs.evolve(rule, trusted=True) for rule in rules)
 

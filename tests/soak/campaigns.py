@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.soak.backtest import replay, same_files
 from tests.soak.backup import backup_rounds
 from tests.soak.crash import crash_rounds
+from tests.soak.edges import edges
 from tests.soak.forks import busy_forks
 from tests.soak.ledger import ledger_rounds
 from tests.soak.metricpack import pack_rounds
@@ -58,6 +59,7 @@ CAMPAIGNS = {
     "backup": (backup_rounds, 200, 1),
     "switch": (days, 10_000, 20),
     "properties": (properties, 15, 0),
+    "edges": (edges, 1_000, 0),  # its own tests have a sample
     "collector": (collector_rounds, 200, 8),
     "starts": (endless_starts, 500, 10),
     "backtest": (backtest, 1_000_000, 5_000),
