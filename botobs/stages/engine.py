@@ -59,8 +59,8 @@ class Engine:
 
     __slots__ = (
         "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "guard", "head", "ids", "keep", "keeps",
-        "kept", "kept_by", "line", "now", "on_confidence", "on_decided", "on_failure", "on_kept", "on_predicted",
-        "on_price", "on_strength", "put", "second", "wall",
+        "kept", "kept_by", "line", "now", "on_candidates", "on_confidence", "on_decided", "on_failure", "on_kept",
+        "on_predicted", "on_price", "on_strength", "on_veto", "put", "second", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,9 @@ class Engine:
         self.on_strength: Callable[[Any, Any, Any], None] | None = None
         self.on_confidence: Callable[[Any, Any], None] | None = None
         self.on_predicted: Callable[[Any, Any, Any], None] | None = None  # its prediction (symbol, source, pred_bps)
+        # a signal has candidates (tick, source, decision, candidates); a stage refused (tick, its name, reason, order)
+        self.on_candidates: Callable[[Tick, Any, Any, Any], None] | None = None
+        self.on_veto: Callable[[Tick, str, Any, Any], None] | None = None
         self.on_kept: Callable[[Tick, str], None] | None = None  # a trace is kept: its durations may be exemplars
         # when a second began, and its text; one load gives a pair that belongs together
         self.second: tuple[int, bytes] = (-_SECOND, b"")

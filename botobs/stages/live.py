@@ -213,6 +213,24 @@ class Live(Context, Span):
         found = {**describe(exception), "exception.escaped": str(escaped), **dict(_items(attributes))}
         self.add_event("exception", found, timestamp)
 
+    def veto(self, reason: Any, order: Any = None) -> None:
+        """Say that this stage does not let something through, so that what that saved or cost can be told.
+
+        A `risk` stage that ends with an error says so by itself.
+
+        Args:
+            reason: Why.
+            order: What: an order's id, or a mapping with `symbol`, `side`, `qty` and the like. Without it, what the
+                tick has announced, else what it has signalled.
+
+        Example:
+            >>> import botobs
+            >>> with botobs.risk() as risk:
+            ...     risk.veto("position too large", order={"symbol": "BTC-USD", "side": "buy", "qty": 2})
+        """
+        if self.stage is not None:
+            self.turn().veto(self, reason, order)
+
     def end(self, end_time: int | None = None) -> None:
         """Do nothing: a stage ends where its block or its function ends."""
 

@@ -88,7 +88,8 @@ class Tick:
             strength: How strong the signal is.
             confidence: How sure the model is, 0 to 1.
             cohort: Any grouping of the bot's own.
-            **more: Anything else; kept as it is.
+            **more: Anything else; kept as it is. `candidates`: by source, what each would have done; what that would
+                have come to is told by `obs.counterfactual`.
 
         Example:
             >>> import botobs
@@ -126,6 +127,9 @@ class Tick:
             if decision is not None:
                 body["decision"] = decision
             if more:
+                candidates = more.get("candidates")
+                if candidates is not None and engine.on_candidates is not None:
+                    engine.on_candidates(self, source, decision, candidates)
                 body.update(more if ENVELOPE.isdisjoint(more) else _beside_envelope(more))
             encode = engine.line
             line = self._begun(engine, b"," + encode(body)[1:-1] if body else b"")
@@ -210,6 +214,8 @@ class Tick:
         halted = issubclass(type(error), TradingHalted)
         more.outcome = "halted" if halted else "error"
         self.keep("halt" if halted else "error")
+        if live.stage.kind == "risk" and not halted and issubclass(type(error), Exception):
+            self.veto(live, error)
         first, self._error = self._error is not error, error
         if first and not halted:
             self._tell(error)
@@ -219,6 +225,12 @@ class Tick:
             live.note("exception", describe(error))
         else:
             live.note("exception", {"exception.type": kind})
+
+    def veto(self, live: Live, reason: Any, order: Any = None) -> None:
+        """A stage does not let something through; see `Live.veto`."""
+        engine = self.engine
+        if engine is not None and engine.on_veto is not None:
+            engine.on_veto(self, live.stage.label, reason, order)
 
     def _tell(self, error: BaseException) -> None:
         engine = self.engine
