@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from botobs.accounting.accruing import Accruing
 from botobs.accounting.book import Entry
 from botobs.accounting.booking import Booking, Terms, alone
 from botobs.accounting.entries import stamp
-from botobs.accounting.filling import Filling
-from botobs.accounting.lines import is_meant, known_as, position_known_as, some
+from botobs.accounting.lines import is_meant, position_known_as, some
 from botobs.accounting.numbers import text
 from botobs.accounting.replay import key_of
 from botobs.streams.encode import dumps
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Booking", "Terms"]
 
 
-class Account(Filling):
+class Account(Accruing):
     """The books of one bot; what it is made of is told by `Books`."""
 
     # -- voids -------------------------------------------------------------------------------------------------------
@@ -99,54 +99,7 @@ class Account(Filling):
                     found.append(orjson.loads(raw))
         return last, found
 
-    # -- funding, what was held before, transfers --------------------------------------------------------------------
-
-    @alone
-    def fund(
-        self,
-        symbol: str,
-        amount: Decimal,
-        *,
-        ts: str | None,
-        rate: Any = None,
-        funding_id: str | None = None,
-        account: str | None = None,
-        venue: str | None = None,
-        position_side: str | None = None,
-        trace_id: str | None = None,
-    ) -> Booking:
-        """Book a funding payment: negative is paid."""
-        received = stamp(self.wall())
-        key = self._resolved(account, venue, symbol, position_side)
-        line = some({
-            "type": "funding", "ts": ts or received, "received": received, **self._head, "symbol": symbol,
-            "amount": text(amount), "rate": rate, "funding_id": funding_id, "account": key[0], "venue": key[1],
-            "position_side": key[3], "timed": True if ts is not None else None, "trace_id": trace_id,
-            "of_account": account,
-        })  # fmt: skip
-        known = known_as(line, "funding")
-        if known is not None:
-            before = self.index.get(known[0])
-            if before is not None and before[0] == known[1]:
-                return Booking(seq=before[1], duplicate=True)
-            if before is not None:
-                old = (self.ledger.find(before[1]) or {}).get("amount")
-                return Booking(
-                    seq=before[1], conflict=True, differs={"amount": (old, text(amount))},
-                    reason=f"conflict: amount {old} is booked, {text(amount)} was reported",
-                )  # fmt: skip
-        seq = self.ledger.next_seq
-        change = self.put(key, Entry(ts or received, seq, None, "funding", amount))
-        book = self.books[key]
-        line["inventory"] = text(change.inventory)
-        if change.trade_id is not None:
-            line["trade_id"] = change.trade_id
-        if change.late:
-            line["late"] = True
-        if known is not None:
-            self.index.add(known[0], known[1], seq)
-        ticket = self._add(line, key, book)
-        return Booking(seq=seq, ticket=ticket, change=change, book=book, line=line, trade=book.trade)
+    # -- what was held before, transfers -----------------------------------------------------------------------------
 
     @alone
     def hold(

@@ -10,17 +10,20 @@ from botobs.accounting.instruments import Instrument
 from botobs.accounting.lots import Lots
 from botobs.accounting.numbers import ZERO
 from botobs.accounting.position import SUMS, TRADE, Position
-from botobs.accounting.trade import Change, RoundTrip, difference
+from botobs.accounting.trade import Accrual, Change, RoundTrip, difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from botobs.accounting.lots import Mark
 
-__all__ = ["Book", "Entry", "Row", "TooOld"]
+__all__ = ["FIRST", "Book", "Entry", "Row", "TooOld"]
 
+#: In the place of a fill's identifier: before everything else of its time. No exchange has such a one.
+FIRST = "\0first"
 _EVERY = 32  # entries between two savepoints
 _KEPT = 3  # savepoints
+_NO_FILLS = frozenset({"accrued", "funding", "position"})
 
 _sums = operator.attrgetter(*SUMS)
 _seq = operator.itemgetter(1)  # of a row
@@ -35,10 +38,10 @@ class Entry(NamedTuple):
     Attributes:
         ts: Exchange time, as `clock.rfc3339` writes it.
         seq: Sequence number in the ledger.
-        fill_id: The exchange's identifier of a fill.
-        kind: How the fee of a fill counts: `quote`, `base` or `unpriced`; or `funding`; or `position`.
-        qty: Signed quantity; of funding the amount.
-        price: Price; the average price of an opening position.
+        fill_id: The exchange's identifier of a fill; `FIRST` of what is due at a funding time.
+        kind: How the fee of a fill counts: `quote`, `base` or `unpriced`; or `funding`, `accrued` or `position`.
+        qty: Signed quantity; of funding the amount; of accrued funding the rate.
+        price: Price; the average price of an opening position; the mark at a funding time.
         fee: The fee: its value in the settlement currency, or the amount of the base or of `asset`.
         role: `maker` or `taker`.
         asset: What an unpriced fee is in.
@@ -197,7 +200,7 @@ class Book(Position):
         Raises:
             TooOld: It belongs before what is remembered.
         """
-        return self._put(entry) if entry.kind in ("funding", "position") else self.take(entry)
+        return self._put(entry) if entry.kind in _NO_FILLS else self.take(entry)
 
     def remove(self, seq: int) -> Change:
         """Take the entry `seq` out, as if it had never been; the change's sums are what that changed.
@@ -206,16 +209,48 @@ class Book(Position):
             TooOld: It is not among what is remembered, and may be older.
             KeyError: There is no such entry: it would be newer than all, or the book remembers everything.
         """
-        for at in range(len(self._rows) - 1, -1, -1):
-            if self._rows[at][1] == seq:
-                break
-        else:
-            if self._floor is None or (self._newest is not None and seq > self._newest):
-                raise KeyError(seq)
-            raise TooOld(f"entry {seq} of {self.instrument.symbol}")
+        at = self._place(seq)
         turn, gross, fees = self.turn, self.gross, self.fees
         _, change = self._mend(at, None)
         return change._replace(quote_delta=self.turn - turn, gross=self.gross - gross, fees=self.fees - fees)
+
+    def swap(self, seq: int, entry: Entry) -> Change:
+        """Put `entry` in the place of the entry `seq`, which has the same time and is no fill either.
+
+        Raises:
+            TooOld: It is not among what is remembered, and may be older.
+            KeyError: There is no such entry.
+        """
+        at = self._place(seq)
+        last = at == len(self._rows) - 1
+        own, mended = self._mend(at, entry, swap=True)
+        return own._replace(late=not last, closed=mended.closed, revised=mended.revised, undone=mended.undone)
+
+    def _place(self, seq: int) -> int:
+        for at in range(len(self._rows) - 1, -1, -1):
+            if self._rows[at][1] == seq:
+                return at
+        if self._floor is None or (self._newest is not None and seq > self._newest):
+            raise KeyError(seq)
+        raise TooOld(f"entry {seq} of {self.instrument.symbol}")
+
+    def before(self, entry: Entry) -> Book | None:
+        """The book as it was before `entry`, be that in it or not, to look at; `None`: that is not remembered."""
+        key = _order(entry.ts, entry.fill_id, entry.seq)
+        if self._floor is not None and key <= _order(*self._floor):
+            return None
+        at = len(self._rows)
+        while at and key <= _order(self._rows[at - 1][0], self._rows[at - 1][2], self._rows[at - 1][1]):
+            at -= 1
+        save = next(save for save in reversed(self._saves) if save.at <= at)
+        other = Book(self.instrument, self.cost_basis, self.position_side)
+        other._restore(save.values)
+        if self._lots is not None and save.lots is not None:
+            other._lots = self._lots.copy()
+            other._lots.back(save.lots)
+        for row in self._rows[save.at : at]:
+            other._apply(row)
+        return other
 
     @property
     def last_fill(self) -> tuple[tuple[Any, ...], Decimal] | None:
@@ -227,7 +262,7 @@ class Book(Position):
 
     def _filled_at(self) -> _Key | None:
         """When the last fill was."""
-        found = next((row for row in reversed(self._rows) if row[3] not in ("funding", "position")), None)
+        found = next((row for row in reversed(self._rows) if row[3] not in _NO_FILLS), None)
         return self._sold if found is None else (found[0], found[2], found[1])
 
     # --- state ---
@@ -245,7 +280,8 @@ class Book(Position):
             "last_price": _plain(self.last_price),
             "unpriced": {asset: str(amount) for asset, amount in self.unpriced.items()},
             **dict(zip(SUMS, map(str, _sums(self)), strict=True)),
-            "lots": [[str(number) for number in lot] for lot in self.lots],
+            "lots": [[str(qty), str(worth), str(price), seq] for qty, worth, price, seq in self.lots],
+            "accruals": [[_plain(value) for value in accrual] for accrual in self.accruals.values()],
             "trade": None if self.trade_id is None else {said: _plain(getattr(self, name)) for name, said in _TRADE},
         }
 
@@ -260,11 +296,15 @@ class Book(Position):
         told |= {"multiplier": Decimal(told["multiplier"]), "dust": Decimal(told["dust"])}
         book = cls(Instrument(**told), state["cost_basis"], state["position_side"])
         for name in SUMS:
-            setattr(book, name, Decimal(state[name]))
+            setattr(book, name, Decimal(state[name] if name != "accrued" else state.get(name, 0)))
         book.fills, book.last_price = state["fills"], _number(state["last_price"])
         book.unpriced = {asset: Decimal(amount) for asset, amount in state["unpriced"].items()}
         if book._lots is not None:
-            book._lots = Lots((Decimal(qty), Decimal(worth), Decimal(price)) for qty, worth, price in state["lots"])
+            book._lots = Lots(
+                (Decimal(qty), Decimal(worth), Decimal(price), *(seq or (0,)))
+                for qty, worth, price, *seq in state["lots"]
+            )
+        book.accruals = {row[0]: _accrual(row) for row in state.get("accruals", ())}
         if state["trade"] is not None:
             for name, said in _TRADE:
                 value = state["trade"][said]
@@ -310,6 +350,8 @@ class Book(Position):
         kind = row[3]
         if kind == "funding":
             return self._fund(row[4])
+        if kind == "accrued":
+            return self._accrue(row)
         if kind == "position":
             ts, seq, _, _, qty, price, _, _, _ = row
             return self._move(ts, seq, qty, self.instrument.worth(qty, price), ZERO, price, 0)
@@ -335,12 +377,14 @@ class Book(Position):
         found, mended = self._mend(at, row)
         return found._replace(late=True, closed=mended.closed, revised=mended.revised, undone=mended.undone)
 
-    def _mend(self, at: int, row: Row | None) -> tuple[Change, Change]:
-        """Put `row` in at `at`, or take out what is there: the row's own change, and what it did to the trades."""
+    def _mend(self, at: int, row: Row | None, *, swap: bool = False) -> tuple[Change, Change]:
+        """Put `row` in at `at`, or take out what is there, or both (`swap`): the row's own change, and what it did to
+        the trades.
+        """  # noqa: D205 - one sentence
         save = next(save for save in reversed(self._saves) if save.at <= at)
         was, tail = self._closed[save.closed :], self._rows[save.at :]
         own = at - save.at
-        mended_tail = [*tail[:own], *(() if row is None else (row,)), *tail[own + (row is None) :]]
+        mended_tail = [*tail[:own], *(() if row is None else (row,)), *tail[own + (row is None or swap) :]]
         try:
             changes = self._back(save, mended_tail)
         except BaseException:
@@ -391,7 +435,7 @@ class Book(Position):
         if gone:
             ts, seq, fill_id = gone[-1][:3]
             self._floor = ts, fill_id, seq
-            sold = next((row for row in reversed(gone) if row[3] not in ("funding", "position")), None)
+            sold = next((row for row in reversed(gone) if row[3] not in _NO_FILLS), None)
             self._sold = self._sold if sold is None else (sold[0], sold[2], sold[1])
             self._newest = max(self._newest or 0, *map(_seq, gone))
         del self._rows[: first.at]
@@ -411,6 +455,8 @@ def _order(ts: str, fill_id: str | None, seq: int) -> tuple[Any, ...]:
     if fill_id.isascii() and fill_id.isdigit():
         digits = fill_id.lstrip("0")  # compared as a number without making one, however many digits
         return ts, 1, len(digits), digits, fill_id, seq
+    if fill_id == FIRST:
+        return ts, -1, 0, "", "", seq
     return ts, 2, 0, fill_id, "", seq
 
 
@@ -424,6 +470,11 @@ def _told(instrument: Instrument) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
+
+
+def _accrual(row: list[Any]) -> Accrual:
+    seq, ts, qty, rate, mark, amount, trade_id = row
+    return Accrual(seq, ts, Decimal(qty), Decimal(rate), Decimal(mark), Decimal(amount), trade_id)
 
 
 def _number(value: Any) -> Any:

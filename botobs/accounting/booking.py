@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from botobs.accounting.book import Book
     from botobs.accounting.books import Books
     from botobs.accounting.exchange.fees import FeeTable
-    from botobs.accounting.trade import Change, RoundTrip
+    from botobs.accounting.trade import Accrual, Change, RoundTrip
+    from botobs.accounting.valuation import BookKey
 
 __all__ = ["BUSY", "Booking", "Terms", "alone"]
 
@@ -55,6 +56,9 @@ class Booking(NamedTuple):
         fee_value: What the fee was worth in the settlement currency; `None`: nobody can say.
         waiting: A void whose fill has not come; or the fill that a void had waited for.
         trade: The book's open trade after it, where that may be another than before (late, void).
+        accrual: Of funding: what was accrued, or what this settles, as it was then.
+        key: Of funding: whose it is.
+        also: Of a payment for several positions: what it did to the others.
         removed: The line of the fill that a void takes back.
         differs: What a conflicting report says otherwise: field -> (booked, reported).
     """
@@ -73,6 +77,9 @@ class Booking(NamedTuple):
     differs: Mapping[str, Any] | None = None
     removed: Mapping[str, Any] | None = None
     trade: RoundTrip | None = None
+    accrual: Accrual | None = None
+    key: BookKey | None = None
+    also: tuple[Booking, ...] = ()
 
 
 #: Of what a signal handler reports in the middle of an entry that its own thread is booking.

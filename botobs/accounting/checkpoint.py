@@ -21,7 +21,7 @@ from botobs.accounting.curve import Curve
 from botobs.accounting.instruments import instrument_of
 from botobs.accounting.ledger import FillIndex
 from botobs.accounting.lines import content_of as content
-from botobs.accounting.lines import identity_of, known_as, terms_of
+from botobs.accounting.lines import funding_known_as, identity_of, position_known_as, terms_of
 from botobs.accounting.numbers import exact, text
 from botobs.streams.encode import dumps
 
@@ -230,8 +230,11 @@ def _restored(account: Account, state: dict[str, Any], folder: Path | None) -> d
         line = orjson.loads(raw)
         if line["type"] == "fill" and "fill_id" in line:
             index.add(identity_of(line), content(line), seq)
-        elif line["type"] in ("funding", "position") and (known := known_as(line, line["type"])) is not None:
-            index.add(*known, seq)
+        elif line["type"] == "funding":
+            for known in funding_known_as(line):
+                index.add(*known, seq)
+        elif line["type"] == "position":
+            index.add(*position_known_as(line), seq)
     account.books = books
     account.voided = voided
     account.index = index

@@ -11,9 +11,9 @@ import orjson
 
 from botobs.accounting.book import Book, TooOld
 from botobs.accounting.instruments import instrument_of
-from botobs.accounting.lines import content_of, identity_of, known_as
+from botobs.accounting.lines import content_of, funding_known_as, identity_of, position_known_as
 from botobs.accounting.numbers import exact
-from botobs.accounting.replay import entries_of, entry_of, key_of
+from botobs.accounting.replay import book_in, entries_of, entry_of, key_of
 from botobs.clock import epoch_ns
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class _Composer:
         if key not in self._broken:
             book = self._account.book(key)
             try:
-                self.done.last.append((key, line, book.put(entry_of(line)), book.trade))
+                self.done.last.append((key, line, book_in(book, line), book.trade))
             except TooOld:
                 self._broken.add(key)
         self._account.snapshots.touched.add(key)
@@ -204,8 +204,7 @@ class _Composer:
         account.snapshots.touched.add(key)
 
     def _remember(self, line: Mapping[str, Any], seq: int, kind: str) -> None:
-        known = known_as(line, kind)
-        if known is not None:
+        for known in funding_known_as(line) if kind == "funding" else (position_known_as(line),):
             self._account.index.add(*known, seq)
 
     def _learn(self, line: Mapping[str, Any]) -> None:

@@ -10,19 +10,24 @@ from botobs.accounting.ledger import FillIndex
 from botobs.accounting.numbers import text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from botobs.accounting.entries import FillEntry
     from botobs.accounting.instruments import Instrument
+    from botobs.accounting.valuation import BookKey
 
 __all__ = [
+    "DUE",
     "NO_FEE",
+    "PAID",
     "content",
     "content_of",
     "differences",
+    "due_key",
+    "funding_known_as",
     "identity_of",
     "is_meant",
-    "known_as",
+    "payment_known_as",
     "position_known_as",
     "some",
     "terms_of",
@@ -31,6 +36,8 @@ __all__ = [
 
 #: No asset can be called so: under it a book counts, as fees it cannot value, the fills that came without one.
 NO_FEE = " "
+#: What the index says of a funding time: it was accrued, or a payment came without that.
+DUE, PAID = 0, 1
 
 
 def identity_of(line: Mapping[str, Any]) -> bytes:
@@ -56,16 +63,32 @@ def content(size: str, price: str, fee: str | None, asset: str | None, ts: str |
     )
 
 
-def known_as(line: Mapping[str, Any], kind: str) -> tuple[bytes, int] | None:
-    """Key and checksum of a funding payment or of a position taken over; `None`: nothing tells it from others."""
+def payment_known_as(line: Mapping[str, Any]) -> tuple[bytes, int] | None:
+    """Key and checksum of a funding payment; `None`: nothing tells it from others."""
     get = line.get
-    if kind == "position":
-        return position_known_as(line)
-    if get("funding_id") is None and "timed" not in line:
+    if "accrued" in line or (get("funding_id") is None and "timed" not in line):
         return None
-    name = line["ts"] if get("funding_id") is None else f"id {line['funding_id']}"
+    name = get("paid_ts", line["ts"]) if get("funding_id") is None else f"id {line['funding_id']}"
     key = FillIndex.key("funding", get("of_account"), line["symbol"], name)
-    return key, crc32(_number(line["amount"]).encode())
+    return key, crc32(_number(get("whole", line["amount"])).encode())
+
+
+def due_key(position: BookKey, ts: str) -> bytes:
+    """The key of what is due for a position at a funding time."""
+    account, venue, symbol, side, _ = position
+    return FillIndex.key("accrued", account, venue, symbol, side, ts)
+
+
+def funding_known_as(line: Mapping[str, Any]) -> Iterator[tuple[bytes, int]]:
+    """All keys and checksums of a funding line: those of the payment, and those of the funding time."""
+    known = payment_known_as(line)
+    if known is not None:
+        yield known
+    due = line["ts"] if "accrued" in line else line.get("pays")
+    if due is not None:
+        get = line.get
+        position = get("account"), get("venue"), line["symbol"], get("position_side"), False
+        yield due_key(position, due), DUE if "accrued" in line else PAID
 
 
 def position_known_as(line: Mapping[str, Any]) -> tuple[bytes, int]:

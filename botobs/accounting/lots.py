@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Lot", "Lots", "Mark"]
 
-Lot: TypeAlias = "tuple[Decimal, Decimal, Decimal]"
-"""Signed quantity, worth, price."""
+Lot: TypeAlias = "tuple[Decimal, Decimal, Decimal, int]"
+"""Signed quantity, worth, price, and the number of the entry that opened it (0: not known)."""
 Mark: TypeAlias = "tuple[int, int, Lot | None]"
 """A state that the lots can go back to."""
 
@@ -35,15 +35,15 @@ class Lots:
         self._head = 0
         self._rest: Lot | None = None  # what is left of the lot at the head, once a part of it is gone
 
-    def add(self, qty: Decimal, worth: Decimal, price: Decimal) -> None:
+    def add(self, qty: Decimal, worth: Decimal, price: Decimal, seq: int = 0) -> None:
         """Put a lot at the end."""
-        self._items.append((qty, worth, price))
+        self._items.append((qty, worth, price, seq))
 
     def release(self, qty: Decimal, instrument: Instrument) -> Decimal:
         """Take `qty`, of the lots' own sign and at most what is open, from the front; what it was worth."""
         items, head, rest, left, released = self._items, self._head, self._rest, qty, ZERO
         while left:
-            lot_qty, worth, price = rest or items[head]
+            lot_qty, worth, price, seq = rest or items[head]
             if abs(lot_qty) <= abs(left):
                 released += worth
                 left -= lot_qty
@@ -51,7 +51,7 @@ class Lots:
                 continue
             part = divide(worth * left, lot_qty) if instrument.inverse else instrument.worth(left, price)
             released += part
-            rest = (lot_qty - left, worth - part, price)
+            rest = (lot_qty - left, worth - part, price, seq)
             break
         self._head, self._rest = head, rest
         return released

@@ -44,6 +44,15 @@ class Mending(Books):
         self.valuation.changed(key, self.books[key], self.marks.get(key[1], key[2]))
         return change
 
+    def swapped(self, key: BookKey, seq: int, entry: Entry) -> Change:
+        """Put `entry` in the place of the entry `seq`, which has the same time."""
+        try:
+            change = self.book(key).swap(seq, entry)
+        except TooOld:
+            change = self.relived(key, entry, gone=(entry.ts, seq))
+        self.snapshots.touched.add(key)
+        return change
+
     @contextlib.contextmanager
     def bulk(self) -> Iterator[list[tuple[BookKey, Change]]]:
         """Book much that may be old: books in which something comes too late are put right once, at the end.
@@ -73,7 +82,8 @@ class Mending(Books):
         entries, old = entries_of(self, key), self.books[key]
         before: list[RoundTrip] = []
         after: list[RoundTrip] = []
-        known = [entry for entry in entries if entry.seq <= began]
+        gone = {seq for seq, by in self.voided.items() if by <= began}
+        known = entries_of(self, key, voided=gone, upto=began)
         Book.rebuilt(old.instrument, old.cost_basis, known, position_side=key[3], trips=before)
         book = Book.rebuilt(old.instrument, old.cost_basis, entries, position_side=key[3], trips=after)
         self.books[key] = book

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botobs.accounting.lots import Lots
 from botobs.accounting.numbers import ZERO, divide
-from botobs.accounting.trade import Change, RoundTrip
+from botobs.accounting.trade import Accrual, Change, RoundTrip
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["COUNTS", "SUMS", "TRADE", "Position"]
 
 _new = tuple.__new__  # a Change without the cost of the constructor
+_MOST_ACCRUALS = 128  # a bot that never reports what it paid has more and more of them
 
 SUMS = (
-    "inventory", "basis", "gross", "fees", "funding", "turn", "maker_volume", "taker_volume", "other_volume",
+    "inventory", "basis", "gross", "fees", "funding", "accrued", "turn", "maker_volume", "taker_volume", "other_volume",
     "loose_gross", "loose_fees", "loose_funding",
 )  # fmt: skip
-COUNTS = ("fills", "last_price", "unpriced")
+COUNTS = ("fills", "last_price", "unpriced", "accruals")
 # what is told of an open trade; the zeros are the sums as they were before it
 TRADE = (
     "trade_id", "_opened_ts", "_first_seq", "_last_seq", "_entry_qty", "_entry_worth", "_max_qty",
@@ -54,7 +55,8 @@ class Position:
         basis: What opened it was worth, signed like a worth.
         gross: What closing brought, before costs.
         fees: Fees in the settlement currency, rebates negative.
-        funding: Funding, received less paid.
+        funding: Funding, received less paid, with what is accrued.
+        accrued: The part of it that was due and has not been reported.
         turn: Sum of the quote deltas: what changed hands, without fees.
         maker_volume: Worth of the whole quantities of maker fills.
         taker_volume: Of taker fills.
@@ -62,6 +64,7 @@ class Position:
         fills: How many fills.
         last_price: The last fill's price.
         unpriced: Fees that could not be valued, by asset; never changed in place.
+        accruals: The last ones of what is accrued, by number, the oldest first; never changed in place.
         trade_id: The open trade; `None` while flat or within the dust.
         loose_gross: What closing a carried dust brought while no trade was open.
         loose_fees: Fees of fills that touched no trade.
@@ -76,6 +79,7 @@ class Position:
     gross: Decimal
     fees: Decimal
     funding: Decimal
+    accrued: Decimal
     turn: Decimal
     maker_volume: Decimal
     taker_volume: Decimal
@@ -86,6 +90,7 @@ class Position:
     fills: int
     last_price: Decimal | None
     unpriced: dict[str, Decimal]
+    accruals: dict[int, Accrual]
     trade_id: str | None
     _opened_ts: str
     _first_seq: int
@@ -114,7 +119,7 @@ class Position:
         self._closed: list[RoundTrip] = []
         for name in SUMS:
             setattr(self, name, ZERO)
-        self.fills, self.last_price, self.unpriced = 0, None, {}
+        self.fills, self.last_price, self.unpriced, self.accruals = 0, None, {}, {}
         self.trade_id, self._opened_ts, self._first_seq, self._last_seq, self._fills0 = None, "", 0, 0, 0
         self._entry_qty = self._entry_worth = self._max_qty = ZERO
         self._inventory0 = self._turn0 = self._gross0 = self._fees0 = self._funding0 = ZERO
@@ -142,7 +147,7 @@ class Position:
 
     @property
     def lots(self) -> tuple[Lot, ...]:
-        """The open lots (signed quantity, worth, price), the oldest first; none with average cost."""
+        """The open lots (signed quantity, worth, price, entry), the oldest first; none with average cost."""
         return () if self._lots is None else self._lots.open()
 
     @property
@@ -198,6 +203,22 @@ class Position:
             self.loose_funding += amount
         return _new(Change, (ZERO, self.inventory, ZERO, ZERO, ZERO, self.trade_id, None, (), False, (), ()))
 
+    def _accrue(self, row: Row) -> Change:
+        """Funding is due for what is held at this moment; whatever comes late changes what that was.
+
+        A rate above zero is paid by who is long, whether the contract is inverse or not.
+        """
+        ts, seq, _, _, rate, mark, _, _, _ = row
+        amount = ZERO
+        if self.inventory:
+            worth = self.instrument.worth(self.inventory, mark)
+            amount = worth * rate if self.instrument.inverse else -worth * rate
+        self.accruals = {**self.accruals, seq: Accrual(seq, ts, self.inventory, rate, mark, amount, self.trade_id)}
+        if len(self.accruals) > _MOST_ACCRUALS:
+            del self.accruals[next(iter(self.accruals))]
+        self.accrued += amount
+        return self._fund(amount)
+
     def _move(
         self, ts: str, seq: int, qty: Decimal, worth: Decimal, fee: Decimal, price: Decimal, count: int
     ) -> Change:
@@ -225,7 +246,7 @@ class Position:
         self.turn -= worth
         self.fees += fee
         if self._lots is not None and qty:
-            self._lots.add(qty, worth, price)
+            self._lots.add(qty, worth, price, seq)
         return _new(Change, (-worth, new, ZERO, fee, ZERO, self.trade_id, None, (), False, (), ()))
 
     def _leave(self, ts: str, seq: int, qty: Decimal, worth: Decimal, fee: Decimal, new: Decimal) -> Change:
@@ -289,7 +310,7 @@ class Position:
             self.turn -= opening
             self.fees += fee - leaving_fee
             if self._lots is not None:
-                self._lots.add(new, opening, price)
+                self._lots.add(new, opening, price, seq)
         if trade_id is None:
             trade_id, next_id = next_id, None
         return _new(Change, (-worth, new, gross, fee, abs(old), trade_id, next_id, closed, False, (), ()))

@@ -43,8 +43,8 @@ class CurveSampler:
     """
 
     __slots__ = (
-        "_calendar", "_equity", "_from", "_hour", "_interval", "_pending", "_share", "_ts", "_wake", "_within", "since",
-        "until",
+        "_by", "_calendar", "_equity", "_from", "_hour", "_interval", "_pending", "_share", "_ts", "_wake", "_within",
+        "since", "until",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,12 @@ class CurveSampler:
         # nothing is due before `_wake`, while a change waits for it or `_from` < equity < `_within`
         self._from = self._within = ZERO
         self._wake = self.since = self.until = -_EVER
+        self._by = _EVER
+
+    def wanted_by(self, ts_ns: int) -> None:
+        """Somebody else has to be asked at this time too."""
+        self._by = ts_ns
+        self.until = min(self._wake, ts_ns)
 
     def due(self, ts_ns: int, equity: Decimal) -> str | None:
         """Why a sample is due now; `None`: none is."""
@@ -69,7 +75,8 @@ class CurveSampler:
             return "start"
         if equity != self._equity and not self._from < equity < self._within:
             self._pending = True
-            self._wake = self.until = min(self._hour, self._ts + self._interval)
+            self._wake = min(self._hour, self._ts + self._interval)
+            self.until = min(self._wake, self._by)
         return self.overdue(ts_ns)
 
     def overdue(self, now_ns: int) -> str | None:
@@ -96,4 +103,5 @@ class CurveSampler:
         self._from, self._within = _minus(equity, band), _plus(equity, band)
         self._ts, self._pending = ts_ns, False
         self.since = ts_ns
-        self._wake = self.until = self._hour = self._calendar.next_boundary(ts_ns, "hour")
+        self._wake = self._hour = self._calendar.next_boundary(ts_ns, "hour")
+        self.until = min(self._wake, self._by)

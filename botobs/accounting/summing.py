@@ -159,6 +159,10 @@ def _joined(
     missing = unpriced.pop(NO_FEE, ZERO)
     if missing:
         reasons["fees"] = f"{missing} fills came without a fee and counted as free of one"
+    waiting = _unpaid(account, chosen, start)
+    if waiting:
+        said = "1 payment is" if waiting == 1 else f"{waiting:,} payments are"
+        reasons["funding"] = f"{said} accrued and not reported yet"
     return Totals(
         **sum_.sums(),
         **_equity(account, curve, reasons),
@@ -203,6 +207,15 @@ def _inventory(account: Account, chosen: tuple[bool, ...]) -> dict[str, Decimal]
         if key[4] in chosen and book.inventory:
             held[key[2]] = held.get(key[2], ZERO) + book.inventory
     return {symbol: qty for symbol, qty in held.items() if qty}
+
+
+def _unpaid(account: Account, chosen: tuple[bool, ...], start: str | None) -> int:
+    """How many payments are accrued, of funding times in the window."""
+    return sum(
+        start is None or accrual.ts >= start
+        for key, book in account.books.items() if key[4] in chosen
+        for accrual in book.accruals.values()
+    )  # fmt: skip
 
 
 def _unpriced(books: Mapping[BookKey, Book], chosen: tuple[bool, ...]) -> dict[str, Decimal]:

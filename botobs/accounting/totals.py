@@ -26,6 +26,7 @@ class Totals:
         gross_pnl: What was closed, before costs.
         fees: Paid is positive, a rebate negative.
         funding: Received is positive.
+        accrued_funding: The part of `funding` that was due and has not been reported.
         realized_pnl: `gross_pnl - fees + funding`.
         unrealized_pnl: What the open positions are worth beyond their cost; in a window, its change.
         total_pnl: `realized_pnl + unrealized_pnl`.
@@ -45,6 +46,7 @@ class Totals:
     gross_pnl: Decimal = ZERO
     fees: Decimal = ZERO
     funding: Decimal = ZERO
+    accrued_funding: Decimal = ZERO
     realized_pnl: Decimal = ZERO
     unrealized_pnl: Decimal = ZERO
     total_pnl: Decimal = ZERO
@@ -86,7 +88,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-_MONEY = ("gross", "fees", "funding", "cash", "volume", "maker_volume", "taker_volume", "unrealized")
+_MONEY = ("gross", "fees", "funding", "accrued", "cash", "volume", "maker_volume", "taker_volume", "unrealized")
 
 
 @attrs.define
@@ -96,6 +98,7 @@ class Flows:
     gross: Decimal = ZERO
     fees: Decimal = ZERO
     funding: Decimal = ZERO
+    accrued: Decimal = ZERO
     cash: Decimal = ZERO
     volume: Decimal = ZERO
     maker_volume: Decimal = ZERO
@@ -111,6 +114,7 @@ class Flows:
             flows.gross += book.gross
             flows.fees += book.fees
             flows.funding += book.funding
+            flows.accrued += book.accrued
             flows.cash += book.cash
             flows.volume += book.volume
             flows.maker_volume += book.maker_volume
@@ -139,6 +143,7 @@ class Flows:
             "gross_pnl": self.gross,
             "fees": self.fees,
             "funding": self.funding,
+            "accrued_funding": self.accrued,
             "realized_pnl": realized,
             "unrealized_pnl": self.unrealized,
             "total_pnl": realized + self.unrealized,

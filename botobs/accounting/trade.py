@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from botobs.accounting.instruments import Instrument
 
-__all__ = ["Change", "RoundTrip", "difference"]
+__all__ = ["Accrual", "Change", "RoundTrip", "difference"]
 
 
 class RoundTrip(NamedTuple):
@@ -71,6 +71,28 @@ class RoundTrip(NamedTuple):
     def net(self) -> Decimal:
         """Gross, less fees, with funding."""
         return _net(self.gross, self.fees, self.funding)
+
+
+class Accrual(NamedTuple):
+    """Funding that was due and that nobody has reported yet.
+
+    Attributes:
+        seq: Its number in the ledger.
+        ts: The funding time.
+        qty: The signed quantity held then, as far as is known today.
+        rate: The last one told before.
+        mark: The price then.
+        amount: What follows: positive is received.
+        trade_id: The trade that was open; `None`: none was.
+    """
+
+    seq: int
+    ts: str
+    qty: Decimal
+    rate: Decimal
+    mark: Decimal
+    amount: Decimal
+    trade_id: str | None
 
 
 class Change(NamedTuple):

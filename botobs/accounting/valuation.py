@@ -145,6 +145,10 @@ class Valuation:
         """Whether there is an open position."""
         return symbol in self._held or not self.single
 
+    def held(self, symbol: str) -> list[BookKey]:
+        """Whose positions in `symbol` are open."""
+        return list(self._held.get(symbol, ()))
+
     def open_books(self) -> list[tuple[BookKey, Book]]:
         """The books with a position."""
         return [(key, stand.book) for held in self._held.values() for key, stand in held.items()]

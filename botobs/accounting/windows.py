@@ -10,7 +10,7 @@ import orjson
 from botobs.accounting.book import Book, TooOld
 from botobs.accounting.entries import moment, stamp
 from botobs.accounting.numbers import exact
-from botobs.accounting.replay import entries_of, entry_of, key_of
+from botobs.accounting.replay import book_in, entries_of, key_of
 from botobs.config.values import period
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def books_at(account: Account, ts: str, upto: int, voided: Container[int]) -> di
         if not _put(account, books, key, line):
             doubtful.add(key)
     for key in doubtful:
-        entries = [entry for entry in entries_of(account, key, ts, voided) if entry.seq <= upto]
+        entries = entries_of(account, key, ts, voided, upto)
         instrument = account.instruments.get(key[1], key[2])
         books[key] = Book.rebuilt(instrument, account.terms.cost_basis, entries, position_side=key[3])
     return books
@@ -93,7 +93,7 @@ def _put(account: Account, books: dict[BookKey, Book], key: BookKey, line: dict[
     if book is None:
         book = books[key] = Book(account.instruments.get(key[1], key[2]), account.terms.cost_basis, key[3])
     try:
-        book.put(entry_of(line))
+        book_in(book, line)
     except TooOld:
         return False
     return True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from botobs.accounting.numbers import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +60,7 @@ def fields_of(line: Mapping[str, Any], order: OrderLike | None = None) -> dict[s
         fields["positionSide"] = line["position_side"]
     number = f"seq-{line['seq']}"  # the ledger has told duplicates already: each line is another event
     if kind == "funding":
-        fields |= {"price": line["amount"], "fill_id": number, "action": "FUNDING"}
+        fields |= {"price": _more(line), "fill_id": number, "action": "FUNDING"}
     elif kind == "position":
         fields |= {"qty": line["qty"], "price": line["avg_px"], "fill_id": number, "action": "POSITION"}
     elif kind == "void":
@@ -72,6 +75,13 @@ def fields_of(line: Mapping[str, Any], order: OrderLike | None = None) -> dict[s
             told = {"plan_id": order.plan_id, "action": order.action}
             fields |= {name: value for name, value in told.items() if value is not None}
     return fields
+
+
+def _more(line: Mapping[str, Any]) -> str:
+    """What a funding line adds to those before it: a payment was accrued in part or whole."""
+    if "reverses" not in line:
+        return str(line["amount"])
+    return str(EXACT.subtract(Decimal(line["amount"]), Decimal(line["reverses"])))
 
 
 def _fee(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from botobs.accounting.accruing import Near, funding_id_of
 from botobs.accounting.entries import moment, price_or_none
 from botobs.accounting.numbers import exact, number, text
 from botobs.accounting.routes import Refused, name, shown
@@ -15,7 +16,6 @@ from botobs.events import FillConflict, FundingBooked, TransferBooked, VoidBooke
 from botobs.money.fills import FillDesk, Filled
 from botobs.money.report import FillReport, Place
 from botobs.money.tail import Work
-from botobs.trackers.costs import cost_of_funding
 from botobs.trackers.given import order_key
 from botobs.trackers.life import Place as Held
 
@@ -74,6 +74,8 @@ class Desk(FillDesk):
         )  # fmt: skip
         if line is None or change is None or book is None or line.get("kind") == "hedger_sim":
             return
+        if self.funds is not None and line["ts"] < self.funds.times.newest.get(line["symbol"], ""):
+            self.funds.late(line["symbol"], line["ts"])
         order = self.orders.get(line.get("order_id"))
         if order is not None:
             fee = line.get("fee_value", line.get("fee"))
@@ -91,14 +93,17 @@ class Desk(FillDesk):
             ts = None if said.get("ts") is None else moment("ts", said["ts"])
         except Refused as refused:
             return self._refused("funding", str(refused), {"symbol": symbol, "amount": amount, **said}, None)
-        rate = said.get("rate")
+        rate, now = said.get("rate"), self._wall()
         words = {key: name(said.get(key)) for key in ("funding_id", "account", "venue", "position_side")}
+        if self.funds is not None:
+            self.funds.cross(now)  # it may be the payment for what is due by now
         with self.account.lock:
             booking = self.account.fund(
-                named, value, ts=ts, rate=None if rate is None else _rate(rate), trace_id=place.trace_id, **words
-            )
-            if booking.ticket is not None:
-                self._tail.put(Work(self._follow_funding, (booking, value, place, self._wall())))
+                named, value, ts=ts, rate=None if rate is None else _rate(rate), trace_id=place.trace_id,
+                near=Near() if self.funds is None else self.funds.near(named), **words,
+            )  # fmt: skip
+            for one in () if booking.ticket is None else (booking, *booking.also):
+                self._tail.put(Work(self._follow_funding, (one, place, now)))
         if booking.ticket is None:
             if not booking.conflict and not booking.duplicate:
                 return self._refused(
@@ -112,7 +117,8 @@ class Desk(FillDesk):
             else:
                 self.counts["duplicate"] += 1
             return FillReport(duplicate=booking.duplicate, conflict=booking.conflict, reason=booking.reason)
-        durable = self.account.ledger.settle_line(booking.ticket)
+        last = booking.also[-1].ticket if booking.also else booking.ticket
+        durable = self.account.ledger.settle_line(booking.ticket if last is None else last)
         trade_id = None if booking.change is None else booking.change.trade_id
         self._moved(None)
         return FillReport(
@@ -121,23 +127,21 @@ class Desk(FillDesk):
             position=None if booking.book is None else booking.book.inventory,
         )  # fmt: skip
 
-    def _follow_funding(self, booking: Booking, amount: Decimal, place: Place, now: int) -> None:
+    def _follow_funding(self, booking: Booking, place: Place, now: int) -> None:
         self.followed = booking.seq or self.followed
-        line, change = booking.line or {}, booking.change
+        line, change, settled = booking.line or {}, booking.change, booking.accrual
         assert change is not None
         self._publish(
             FundingBooked(
-                ts_ns=now, symbol=line["symbol"], venue=line.get("venue"), account=line.get("account"), amount=amount,
-                rate=line.get("rate"), funding_id=line.get("funding_id"), position_side=line.get("position_side"),
-                trade_id=change.trade_id, bar_id=place.bar_id, trace_id=place.trace_id,
+                ts_ns=now, symbol=line["symbol"], venue=line.get("venue"), account=line.get("account"),
+                amount=number(line["amount"]), rate=line.get("rate"), funding_id=line.get("funding_id"),
+                position_side=line.get("position_side"), trade_id=change.trade_id, bar_id=place.bar_id,
+                trace_id=place.trace_id, accrued=None if settled is None else settled.amount,
+                settles=None if settled is None else funding_id_of(line["symbol"], settled.ts),
             )
         )  # fmt: skip
-        self._publish(
-            cost_of_funding(
-                ts_ns=now, symbol=line["symbol"], amount=amount, venue=line.get("venue"), account=line.get("account"),
-                trade_id=change.trade_id, trace_id=place.trace_id,
-            )
-        )  # fmt: skip
+        if self.funds is not None:
+            self.funds.costs.paid(booking, now)
         for event in self.trades.changed(_held(line), change, booking.trade, ts=line["ts"]):
             self._publish(event)
 
@@ -157,6 +161,8 @@ class Desk(FillDesk):
             return FillReport(duplicate=True, durable=True, reason="nothing is held")
         with self.account.lock:
             booking = self.account.hold(named, size, price, ts=ts, **words)
+            if self.funds is not None and ts is not None and ts < self.funds.times.newest.get(named, ""):
+                self.funds.late(named, ts)
             if booking.book is not None and booking.book.trade is not None:
                 self.trades.adopt(
                     Held(named, words["venue"], words["account"], words["position_side"]), booking.book.trade

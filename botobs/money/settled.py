@@ -136,17 +136,20 @@ def _latest(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
 
 def _by_book(account: Account, seen: set[int]) -> dict[BookKey, list[_Said]]:
     books: dict[BookKey, list[_Said]] = defaultdict(list)
+    paid: set[int] = set()  # what was accrued, and is paid
     for seq, raw in account.ledger.lines():
         try:
             line = orjson.loads(raw)
         except ValueError:  # `verify` names it
             continue
         seen.add(seq)
+        paid.add(line.get("settles", 0))
         if line["type"] in ("fill", "funding", "position") and seq not in account.voided:
             key = key_of(line)
             if not key[4]:
                 books[key].append(_Said(entry_of(line), line))
-    for said in books.values():
+    for key, said in books.items():
+        said = books[key] = [one for one in said if one.entry.seq not in paid]  # noqa: PLW2901 - without those
         said.sort(key=lambda one: Book.order(one.entry))
     return books
 

@@ -72,6 +72,7 @@ class FundingRates:
         self._after = int(after_s * _S)
         self._rates: dict[str, _Rate] = {}
         self._remembered: dict[str, int] = {}  # wall time
+        self.on_rate: Callable[[str, Any, int | None], object] | None = None  # a rate, and when it is paid
         self._lock = threading.RLock()  # re-entrant: a signal handler may run verbs while its own thread is in here
 
     def funding_rate(self, symbol: str, rate: Any, next_ts: Any = None) -> None:
@@ -158,6 +159,8 @@ class FundingRates:
             problems.append("no symbol")
         else:
             self._set(name, found, next_ns)
+            if self.on_rate is not None:
+                self.on_rate(name, None if found is None else rate, next_ns)
         if problems:
             self._faults.say("funding_rate", problems[0][:80], f"funding_rate: {'; '.join(problems)}")
 

@@ -821,7 +821,7 @@ def test_lots_go_back_to_their_mark():
     lots.add(D(-1), D(-2), D(2))
     lots.back(first)
     assert lots.open() == before
-    assert before[0] == (150, 300, 2)
+    assert before[0] == (150, 300, 2, 0)
 
 
 def test_the_reference_itself_by_hand():

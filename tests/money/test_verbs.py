@@ -174,6 +174,8 @@ VERBS = {
     "transfer": lambda obs, v: [obs.transfer(v), obs.transfer(1, currency=v), obs.transfer(1, ts=v)],
     "mark": lambda obs, v: [obs.mark(v, 1), obs.mark(S, v), obs.mark(S, 1, ts=v), obs.mark(S, 1, venue=v)],
     "bar": lambda obs, v: [obs.bar(v, 1, 1, 1, 1), obs.bar(S, v, v, v, v), obs.bar(S, 1, 2, 1, v), obs.bar(S, 1, 1, 1, 1, v, v)],
+    "book": lambda obs, v: [obs.book(v, [[99, 1]], [[101, 1]]), obs.book(S, v, v), obs.book(S, [v, [99, v], [v, 1]], {1: v}), obs.book(S, [[99, 1]], [[101, 1]], ts=v, venue=v),
+                            obs.depth.impact(S, v, v, limit_px=v, order_type=v, venue=v), obs.depth.last(v, v), obs.depth.last(S)],
     "instrument": lambda obs, v: [obs.instrument(v), obs.instrument("X", multiplier=v), obs.instrument("X", dust=v, base=v, quote=v, venue=v, inverse=v)],
     "order": lambda obs, v: [obs.order(v, v, v, decision_px=v), obs.order(S, "buy", 1, decision_px=1, order_id=v), obs.order(S, "buy", 1, decision_px=1, limit_px=v, strategy=v, x=v)],
     "others": lambda obs, v: [obs.sent(v, px=v), obs.cancel(v, v), obs.reject(v, v, v, attempt=v, max_retries=v, market=v, error=v)],

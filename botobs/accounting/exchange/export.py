@@ -24,15 +24,15 @@ COLUMNS: Final = (
     "seq", "type", "ts", "received", "schema", "bot", "run_id", "symbol", "side", "role", "size", "price", "fee",
     "fee_asset", "fee_value", "unpriced", "quote_delta", "inventory", "order_id", "fill_id", "trade_id", "account",
     "venue", "position_side", "strategy", "kind", "trace_id", "mark", "equity", "peak", "multiplier", "inverse", "base",
-    "quote", "dust", "late", "voids", "reason", "amount", "rate", "funding_id", "currency", "qty", "avg_px", "more",
-    "hash",
+    "quote", "dust", "late", "voids", "reason", "amount", "rate", "funding_id", "accrued", "settles", "reverses",
+    "at_px", "currency", "qty", "avg_px", "more", "hash",
 )  # fmt: skip
-_WHOLE = frozenset({"seq", "voids"})
-_TRUTHS = frozenset({"unpriced", "inverse", "late"})
+_WHOLE = frozenset({"seq", "settles", "voids"})
+_TRUTHS = frozenset({"accrued", "unpriced", "inverse", "late"})
 _TIMES = frozenset({"ts", "received"})
 _NUMBERS = frozenset({
     "size", "price", "fee", "fee_value", "quote_delta", "inventory", "mark", "equity", "peak", "multiplier", "dust",
-    "amount", "rate", "qty", "avg_px",
+    "amount", "at_px", "rate", "reverses", "qty", "avg_px",
 })  # fmt: skip
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # spreadsheets skip what does not print before they look for a formula; some read the wide signs as well

@@ -17,6 +17,7 @@ from botobs.accounting.exchange.source import Source
 from botobs.accounting.exchange.trades import Trades, open_trades
 from botobs.accounting.exchange.trades import reading as reading_of
 from botobs.accounting.numbers import ZERO, exact, number
+from botobs.accounting.numbers import text as written
 from botobs.errors import BotobsError
 
 if TYPE_CHECKING:
@@ -235,6 +236,9 @@ def compare_summary(
         meanings = (name,) if name in _EXACTLY else _MEANINGS[normal(name)]
         value = -theirs if turned and meanings == ("fees",) else theirs
         found.rows.append(_row(name, meanings, own, value, allowed, places=2 if cents else 8))
+    waiting = number(_get(totals, "accrued_funding") or ZERO)
+    if waiting:
+        found.notes.append(f"{written(waiting)} of funding is accrued and was not reported: it is left out")
     if turned:
         found.notes.append("the summary counts fees that were paid as negative")
     if summary.ignored:
@@ -252,6 +256,11 @@ def _own(totals: Any) -> dict[str, Decimal]:
         value = _get(totals, name)
         if value is not None:
             own[name] = number(value)
+    waiting = number(_get(totals, "accrued_funding") or ZERO)
+    if waiting:  # the exchange knows of payments only
+        for name in ("funding", "realized_pnl", "total_pnl", "equity"):
+            if name in own:
+                own[name] -= waiting
     if "gross_pnl" in own and "fees" in own:
         own["gross_less_fees"] = own["gross_pnl"] - own["fees"]
     if "equity" in own and "unrealized_pnl" in own:
