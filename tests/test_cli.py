@@ -80,7 +80,8 @@ def test_a_place_without_data_is_told_in_one_line_and_left_alone(name, what, cap
         (tmp_path / "data").mkdir()
     elif what == "file":
         (tmp_path / "data").write_text("")
-    more = {"window": ["--last", "6h"], "reset": ["--yes"], "kill": ["status"], "backup": ["place"]}.get(name, [])
+    words = {"window": ["--last", "6h"], "reset": ["--yes"], "kill": ["status"], "backup": ["place"], "explain": ["t1"]}
+    more = words.get(name, [])
     status = main([name, *more])
     told = capsys.readouterr()
     if name == "performance" and what == "empty":  # no trades is an answer

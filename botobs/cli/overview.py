@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["add_kinds", "kinds_of", "overview"]
 
 _MONEY = (
-    ("gross_pnl", "gross PnL"), ("fees", "fees"), ("funding", "funding"), ("realized_pnl", "realized PnL"),
+    ("gross_pnl", "gross PnL"), ("fees", "fees"), ("funding", "funding"),
+    ("accrued_funding", "of it accrued"), ("realized_pnl", "realized PnL"),
     ("unrealized_pnl", "unrealized PnL"), ("total_pnl", "total PnL"),
 )  # fmt: skip
 _TRADING = (
@@ -106,7 +107,7 @@ def _figures(totals: Totals) -> list[str]:
 
 
 def _is_idle(totals: Totals, name: str) -> bool:
-    return name in ("funding", "transfers") and not getattr(totals, name)
+    return name in ("funding", "accrued_funding", "transfers") and not getattr(totals, name)
 
 
 def _row(totals: Totals, name: str, words: str) -> tuple[str, str, str]:

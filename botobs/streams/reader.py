@@ -17,7 +17,7 @@ from botobs.streams.names import ARCHIVE, PATHS, Archived, stream_name, stream_p
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 __all__ = ["StreamReader"]
 
@@ -80,6 +80,8 @@ class StreamReader:
         stream: str,
         start: dt.datetime | str | float | None = None,
         end: dt.datetime | str | float | None = None,
+        *,
+        having: Collection[bytes] = (),
     ) -> Iterator[Record]:
         """The records made from `start` up to, not including, `end`, in the order they were written.
 
@@ -90,6 +92,7 @@ class StreamReader:
             stream: Which stream.
             start: An aware datetime, RFC 3339 text, or seconds since 1970; None is the beginning.
             end: As `start`; None is now.
+            having: Only lines in which one of these stands as it is written; others are not even read.
 
         Example:
             ```python
@@ -98,7 +101,7 @@ class StreamReader:
             ```
         """
         window = _Window(None if start is None else epoch_ns(start), None if end is None else epoch_ns(end))
-        return self._read(stream_name(stream), window)
+        return self._read(stream_name(stream), window, having)
 
     def latest(self, stream: str, n: int) -> list[Record]:
         """The last `n` records, oldest first."""
@@ -141,18 +144,20 @@ class StreamReader:
 
     # --- by time
 
-    def _read(self, stream: str, window: _Window) -> Iterator[Record]:
+    def _read(self, stream: str, window: _Window, having: Collection[bytes]) -> Iterator[Record]:
         with self._files(stream) as files:
             starts = [name.start_ns for name, _ in files.archived]
             nexts = [*starts[1:], None if files.live is None else _first_ts(files.live)]
             for (_, path), first, after in zip(files.archived, starts, nexts, strict=False):
                 if window.may_overlap(first, after):
-                    yield from self._chosen(_lines_of_file(path), window)
+                    yield from self._chosen(_lines_of_file(path), window, having)
             if files.live is not None:
-                yield from self._chosen(_whole_lines(files.live), window)
+                yield from self._chosen(_whole_lines(files.live), window, having)
 
-    def _chosen(self, lines: Iterator[bytes], window: _Window) -> Iterator[Record]:
+    def _chosen(self, lines: Iterator[bytes], window: _Window, having: Collection[bytes]) -> Iterator[Record]:
         for line in lines:
+            if having and not any(map(line.__contains__, having)):
+                continue
             record = self._record(line)
             if record is not None and window.holds(record):
                 yield record

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from botobs.accounting.instruments import Instruments
     from botobs.accounting.trade import Change, RoundTrip
     from botobs.events.base import Event
-    from botobs.trackers.life import OrderLike
+    from botobs.trackers.life import Context, OrderLike
 
 __all__ = ["FillContext", "OpenTrade", "TradeTracker"]
 
@@ -277,6 +277,15 @@ class TradeTracker:
                 known = self._closed.get(trade_id)
                 return dict(known[1]) if known is not None and known[1] is not None else None
         return self._shown(life, self._clock.time_ns())
+
+    def contexts(self, trade_id: str) -> dict[int, Context]:
+        """What was known of the order behind each remembered fill of a trade, by the fill's number in the ledger."""
+        with self._lock:
+            known = self._closed.get(trade_id)
+            life = known[0] if known is not None else None
+            if life is None or known is None or known[1] is None:
+                life = next((held for held in self._open.values() if held.trade_id == trade_id), life)
+            return {} if life is None else {note.seq: note.context for note in life.notes}
 
     def atr(self, symbol: str) -> float | None:
         """The average true range of `symbol` over 14 bars; `None` while there are too few."""

@@ -322,3 +322,13 @@ def test_readers_beside_a_writer_that_rotates_all_the_time(make, tmp_path):
     over.set()
     thread.join(30)
     assert followed == list(range(total))
+
+
+def test_only_lines_that_have_a_word_are_read(tmp_path):
+    archived(tmp_path, range(10))
+    live(tmp_path, b"".join(line(n) + b"\n" for n in range(10, 20)) + b'no record, but "n": 7 in it\n')
+    reader = StreamReader(tmp_path)
+    assert ns(reader.read("signals", having=(b'"n": 3}', b'"n": 14}'))) == [3, 14]
+    assert reader.skipped == 0  # what is not read is no damage
+    assert ns(reader.read("signals", START // S + 5, having=(b'"n": 3}', b'"n": 14}'))) == [14]
+    assert list(reader.read("signals", having=(b"nowhere",))) == []
