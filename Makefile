@@ -19,7 +19,10 @@ demo: $(VENV)/.run
 	@echo "== demo: a bot on a simulated exchange, 20 seconds; records go to ./data"
 	@$(BIN)/botobs demo --seconds 20 --data-dir data
 
+# hundreds of tests start a process of their own: compile what they import once, whatever the environment says
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev
+	@$(BIN)/python -m compileall -q -j 2 botobs
 	@echo "== test: the suite, on three processes: much of it is waiting for others"
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal
 	@echo "== test: the hot path once more, with nothing compiled"

@@ -15,7 +15,8 @@ from botobs.quick import quick
 # module of each benchmark, in the order of the limits
 _ALL = {
     "stage": "stage", "cpu": "cpu", "paced": "paced", "memory": "memory", "import": "imports", "fills": "fills",
-    "ledger": "ledger", "safety": "safety", "redis": "redis", "metricpack": "metricpack", "scrape": "scrape",
+    "ledger": "ledger", "safety": "safety", "insight": "insight", "redis": "redis", "metricpack": "metricpack",
+    "scrape": "scrape",
 }  # fmt: skip
 
 

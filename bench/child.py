@@ -15,6 +15,8 @@ import threading
 import urllib.request
 from pathlib import Path
 
+from botobs.quick import PURE
+
 _ROOT = Path(__file__).resolve().parents[1]
 _SCRAPE_EVERY_S = 5.0
 
@@ -26,7 +28,8 @@ def run_apart(task: str, variant: str, *, most_s: float, **options) -> dict:
         RuntimeError: It failed, or took longer than `most_s`.
     """
     # the environment's own exporters and settings must not decide what is measured
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "BOTOBS_", "LOGFIRE_"))}
+    others = ("OTEL_", "BOTOBS_", "LOGFIRE_")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(others) or key == PURE}
     over = threading.Event()
     with tempfile.TemporaryDirectory(prefix="botobs-bench-") as directory:
         command = [sys.executable, "-m", "bench.child", task, variant]
@@ -75,6 +78,8 @@ def main() -> None:
         from .metricpack import measure
     elif task == "redis":
         from .redis import measure
+    elif task == "insight":
+        from .insight import measure
     else:
         raise SystemExit(f"no task {task!r}")
     answer = measure(variant, **options)

@@ -20,12 +20,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from botobs.errors import BotobsError, ConfigError, TradingHalted
+from botobs.explainability.verbs import ModelVerbs
 from botobs.module import money_verbs, safety_verbs
 from botobs.money.report import FillReport
 from botobs.stages.live import Live as Span
 from botobs.stages.site import Stage
 from botobs.stages.tick import Tick
-from botobs.stages.verbs import StageVerbs, current_tick
+from botobs.stages.verbs import current_tick
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -46,11 +47,13 @@ __all__ = [
     "TradingHalted",
     "afill",
     "bar",
+    "book",
     "cancel",
     "current_tick",
     "decision",
     "event",
     "execution",
+    "explain_model",
     "feature",
     "feature_value",
     "feature_values",
@@ -92,7 +95,7 @@ def _running() -> Observer | None:
     return running(engine if engine is not None and engine in ENGINES else newest)
 
 
-_verbs = StageVerbs()
+_verbs = ModelVerbs()
 tick = _verbs.tick
 stage = _verbs.stage
 feature = _verbs.feature
@@ -100,6 +103,7 @@ model = _verbs.model
 decision = _verbs.decision
 risk = _verbs.risk
 execution = _verbs.execution
+explain_model = _verbs.explain_model
 
 _money = money_verbs(_running)
 order = _money.order
@@ -112,6 +116,7 @@ void = _money.void
 funding = _money.funding
 mark = _money.mark
 bar = _money.bar
+book = _money.book
 instrument = _money.instrument
 position = _money.position
 transfer = _money.transfer

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["money_verbs", "safety_verbs"]
 
 _MONEY = (
-    "order", "sent", "cancel", "reject", "fill", "afill", "void", "funding", "mark", "bar", "instrument", "position",
-    "transfer",
+    "order", "sent", "cancel", "reject", "fill", "afill", "void", "funding", "mark", "bar", "book", "instrument",
+    "position", "transfer",
 )  # fmt: skip
 _SAFETY = ("health", "heartbeat", "watch", "feature_value", "feature_values", "funding_rate")
 _REPORTING = frozenset({"fill", "void", "funding", "position", "transfer"})

@@ -23,6 +23,7 @@ from botobs.datadir import DataDir
 from botobs.delivery import Delivery
 from botobs.events import (
     Event,
+    OrderAnnounced,
     Recorded,
     RunEnded,
     RunStarted,
@@ -31,6 +32,9 @@ from botobs.events import (
     TradeOpened,
     UncleanEnd,
 )
+from botobs.explainability.verbs import ModelVerbs
+from botobs.explaining.deciding import Decisions
+from botobs.explaining.noun import ExplainNouns
 from botobs.faults import Faults
 from botobs.health_page import HealthPage
 from botobs.insight.room import Insight, InsightNouns
@@ -54,7 +58,7 @@ from botobs.sinks.spans import SpanEncoder
 from botobs.stages.cells import CellTable
 from botobs.stages.engine import ENGINES, Engine
 from botobs.stages.ids import Ids
-from botobs.stages.verbs import StageVerbs, current_tick
+from botobs.stages.verbs import current_tick
 from botobs.streams.reader import StreamReader
 from botobs.streams.redact import Redactor
 from botobs.streams.store import StreamStore
@@ -75,7 +79,7 @@ _FLUSH_S = 5.0
 _UNDO_S = 0.5
 
 
-class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, InsightNouns, StageVerbs):
+class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, InsightNouns, ExplainNouns, ModelVerbs):
     """A running botobs. Made by `botobs.start`.
 
     A context manager: leaving it shuts it down. Its verbs (`tick`, `stage`, …, `event`) are those of the module, for
@@ -288,7 +292,18 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, InsightNouns, StageVerbs):
         )  # fmt: skip
         undo.callback(_undone, insight.close)
         self._delivery.attach(insight)
+        self._decisions = self._remember(insight)
         return insight
+
+    def _remember(self, insight: Insight) -> Decisions:
+        """What the bot sees when it decides, for whoever explains a trade later."""
+        safety = self._safety
+        decisions = Decisions(
+            publish=self.bus.publish, last_seen=safety.staleness.last_seen, regime=insight.regime.name,
+            tail=self._money.tail, faults=self.faults,
+        )  # fmt: skip
+        self.bus.subscribe(OrderAnnounced, decisions.order, immediate=True, _trusted=True)
+        return decisions
 
     def _admit(self, stage: Stage) -> None:
         """Refuse a stage that may not run now.
@@ -401,6 +416,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, InsightNouns, StageVerbs):
         self._safety.begin()
         self._money.on_equity, self._money.desk.told = self._safety.equity, self._safety.filled
         self._money.prices.unknown = self._safety.unknown_equity
+        self._safety.funding.on_rate = self._money.funding.told
         self._money.on_reject, self._money.on_time = self._safety.kill_switch.rejected, self._safety.chore
         self._insight.begin(None if self.data_dir is None else StreamReader(self.data_dir))
         self._safety.kill_switch.hurry = self._drainer.stand_aside
@@ -550,6 +566,7 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, InsightNouns, StageVerbs):
             self._counted("shutdown", error)
         else:
             done = True
+        self._tried(self._insight.explainability.close, deadline)  # while subscribers still hear of it
         self._drainer.close(deadline)
         done = self._delivery.close(deadline) and done
         self._release(deadline)

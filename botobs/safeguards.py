@@ -82,7 +82,13 @@ class SafetyVerbs:
             self._own.faults.error("feature_values", error)
 
     def funding_rate(self, symbol: Any, rate: Any, next_ts: Any = None) -> None:
-        """The current funding rate; its age is watched."""
+        """The current funding rate; its age is watched.
+
+        Args:
+            symbol: Of which symbol.
+            rate: The rate; above zero, who is long pays.
+            next_ts: When it is paid next: what is held then counts as funding from that time on.
+        """
         try:
             if self._own in ENGINES:
                 self._safety.funding.funding_rate(symbol, rate, next_ts)

@@ -93,7 +93,7 @@ CONTRACT = """
     migrate_csv performance_rolling_window performance_store
     backup_url backup_every backup_keep
     slack_bot_token slack_channel alert_cooldown alert_drawdown
-    alert_same_bar feed_silence funding_age feature_age stale_features
+    alert_same_bar feed_silence funding_age accrue_funding feature_age stale_features
     prometheus_token prometheus_tls_cert prometheus_tls_key
 """
 
@@ -239,6 +239,7 @@ RIGHT: list[tuple[str, object, object]] = [
     ("alert_same_bar", "no", False),
     ("feed_silence", "1m", 60.0),
     ("funding_age", dt.timedelta(hours=8), 28_800.0),
+    ("accrue_funding", "no", False),
     ("feature_age", 90, 90.0),
     ("stale_features", "0", 0),
     ("redis_url", "unix:///run/redis.sock", "unix:///run/redis.sock"),
@@ -317,6 +318,7 @@ WRONG: dict[str, list[object]] = {
     "alert_same_bar": ["maybe", 5, *ANYWHERE],
     "feed_silence": [0, -1, "0s", "6 parsecs", NAN, INF, True, *ANYWHERE],
     "funding_age": [0, -1, "0s", "6 parsecs", NAN, INF, True, *ANYWHERE],
+    "accrue_funding": ["maybe", 5, *ANYWHERE],
     "feature_age": [0, -1, "0s", "6 parsecs", NAN, INF, True, *ANYWHERE],
     "stale_features": [-1, 1.5, 10_000, NAN, INF, True, "many", *ANYWHERE],
     "alert_drawdown": [0, -0.1, 1.1, NAN, INF, True, "5%", "much", *ANYWHERE],
@@ -484,7 +486,7 @@ def test_unknown_keywords_say_what_was_meant(tmp_path: Path, name: str, near: st
 def test_an_unknown_name_like_no_other_lists_all(tmp_path: Path) -> None:
     message = refused(tmp_path, zzzzzz=1)
     assert message.startswith(
-        "unknown setting zzzzzz (keyword); the settings are alert_cooldown, alert_drawdown, alert_same_bar, "
+        "unknown setting zzzzzz (keyword); the settings are accrue_funding, alert_cooldown, alert_drawdown, "
     )
 
 

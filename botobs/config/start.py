@@ -62,6 +62,7 @@ class StartSettings(TypedDict, total=False):
     alert_same_bar: bool
     feed_silence: str | float | timedelta
     funding_age: str | float | timedelta
+    accrue_funding: bool
     feature_age: str | float | timedelta
     stale_features: int
     redis_url: str | None

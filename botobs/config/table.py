@@ -331,6 +331,12 @@ class Settings:
         "a duration such as `1h`, or a number of seconds",
         "How old a funding rate may be.",
     )
+    accrue_funding: bool = _row(
+        values.flag,
+        default=True,
+        takes="true or false",
+        meaning="Let funding count from its funding time on, and not only from the report of its payment on.",
+    )
     feature_age: float = _row(
         values.period,
         300.0,

@@ -26,8 +26,10 @@ HEAD: Final = "time  bars orders fills trades   equity     PnL  slip p99 ms"
 _ABOUT: Final = {
     "calibration": "predictions, and what came",
     "costs": "fees, slippage and funding",
+    "counterfactual": "what else would have made",
     "equity_curve": "equity as it went, to plot",
     "execution": "orders sent, filled, withdrawn",
+    "order_book": "order books, at each decision too",
     "regime_transition": "changes of a market's regime",
     "rejections": "what was refused; the market then",
     "runs": "when botobs started and ended",

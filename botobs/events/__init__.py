@@ -10,6 +10,25 @@ from .base import (
     stream_of,
     to_record,
 )
+from .counterfactual import (
+    DecisionSettled,
+    VetoSettled,
+)
+from .deciding import (
+    DecisionSeen,
+)
+from .depth import (
+    BookAtDecision,
+    BookSeen,
+)
+from .edge import (
+    EdgeAlarm,
+    EdgeCleared,
+    MarkoutSettled,
+)
+from .explanations import (
+    PredictionExplained,
+)
 from .insight import (
     PredictionSettled,
     RegimeChanged,
@@ -21,7 +40,9 @@ from .money import (
     FillBooked,
     FillConflict,
     FillRefused,
+    FundingAccrued,
     FundingBooked,
+    FundingCost,
     LedgerResumed,
     LedgerTrouble,
     OrderAnnounced,
@@ -34,6 +55,13 @@ from .money import (
     TradeOpened,
     TransferBooked,
     VoidBooked,
+)
+from .prices import (
+    LevelCrossed,
+    PriceEvent,
+    PriceEventFollowed,
+    PriceGapped,
+    VolatilitySpiked,
 )
 from .runs import (
     BackupFailed,
@@ -83,10 +111,16 @@ __all__ = [
     "BackupFailed",
     "BackupMade",
     "BarClosed",
+    "BookAtDecision",
+    "BookSeen",
     "BotAwake",
     "BotSilent",
     "CostBooked",
     "DaySnapshot",
+    "DecisionSeen",
+    "DecisionSettled",
+    "EdgeAlarm",
+    "EdgeCleared",
     "EquityDrawdown",
     "EquitySampled",
     "Event",
@@ -100,8 +134,10 @@ __all__ = [
     "FillBooked",
     "FillConflict",
     "FillRefused",
+    "FundingAccrued",
     "FundingAged",
     "FundingBooked",
+    "FundingCost",
     "FundingStale",
     "HealthRecorded",
     "HourSnapshot",
@@ -120,12 +156,18 @@ __all__ = [
     "KillSwitchWarned",
     "LedgerResumed",
     "LedgerTrouble",
+    "LevelCrossed",
+    "MarkoutSettled",
     "OrderAnnounced",
     "OrderCancelled",
     "OrderRejected",
     "OrderSent",
     "PositionAged",
+    "PredictionExplained",
     "PredictionSettled",
+    "PriceEvent",
+    "PriceEventFollowed",
+    "PriceGapped",
     "Recorded",
     "RegimeChanged",
     "RunEnded",
@@ -137,7 +179,9 @@ __all__ = [
     "TradeOpened",
     "TransferBooked",
     "UncleanEnd",
+    "VetoSettled",
     "VoidBooked",
+    "VolatilitySpiked",
     "stream_of",
     "to_record",
 ]

@@ -9,7 +9,7 @@ import attrs
 from .base import Event, Importance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
 __all__ = [
@@ -19,7 +19,9 @@ __all__ = [
     "FillBooked",
     "FillConflict",
     "FillRefused",
+    "FundingAccrued",
     "FundingBooked",
+    "FundingCost",
     "LedgerResumed",
     "LedgerTrouble",
     "OrderAnnounced",
@@ -163,6 +165,8 @@ class CostBooked(_OfOrder):
     Attributes:
         notional: The value traded, in the settlement currency.
         slip_bps: Slippage against the decision; never `None` when the decision is known.
+        impact_bps: The part of it that the order's size was to cost, by the order book at the decision; `None`: the
+            bot told of none.
     """
 
     stream: ClassVar[str | None] = "costs"
@@ -182,6 +186,36 @@ class CostBooked(_OfOrder):
     funding_cost_usd: Decimal | None = None
     total: Decimal | None = None
     total_bps: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class FundingCost(CostBooked):
+    """What funding cost. Of all records together, `funding_cost_usd` is what the totals say, with the other sign.
+
+    The `cause` is `funding` (paid), `funding_accrued` (due and not reported yet), or `funding_reversed`: what was
+    accrued before under the same `funding_id` does not count any more, as it was paid, or became another amount.
+
+    Attributes:
+        funding_id: The exchange's id of the payment, or what the funding time is called until it is paid.
+        funding_ts: When it was due (RFC 3339).
+        rate: The rate.
+        mark: The price then.
+        qty: The signed quantity held then.
+        lots: What that was made of, the oldest first: `qty`, `entry_px`, `seq` (the line of the ledger that opened it,
+            where that is known) and `cost`, its part of `funding_cost_usd`.
+        settles: Of a payment: the `funding_id` of what was accrued for it.
+        seq: The line of the ledger.
+    """
+
+    funding_id: str | None = None
+    funding_ts: str | None = None
+    rate: Decimal | None = None
+    mark: Decimal | None = None
+    qty: Decimal | None = None
+    position_side: str | None = None
+    lots: Sequence[Mapping[str, Any]] | None = None
+    settles: str | None = None
+    seq: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -220,7 +254,12 @@ class VoidBooked(_OfOrder):
 
 @attrs.frozen(kw_only=True)
 class FundingBooked(_OfOrder):
-    """Funding was paid (negative) or received."""
+    """Funding was paid (negative) or received.
+
+    Attributes:
+        settles: What was accrued for it, by its `funding_id`; from here on it counts no more.
+        accrued: How much that was.
+    """
 
     stream: ClassVar[str | None] = "execution"
     kind: ClassVar[str | None] = "funding"
@@ -228,6 +267,34 @@ class FundingBooked(_OfOrder):
     amount: Decimal
     rate: float | None = None
     funding_id: str | None = None
+    position_side: str | None = None
+    trade_id: str | None = None
+    settles: str | None = None
+    accrued: Decimal | None = None
+
+
+@attrs.frozen(kw_only=True)
+class FundingAccrued(_OfOrder):
+    """A funding time came while a position was held: from here on what is due counts, though nobody has reported it.
+
+    Attributes:
+        amount: What is due: positive will be received.
+        rate: The last one told before.
+        mark: The price then.
+        qty: The signed quantity held then.
+        funding_id: What it is called until it is paid.
+        funding_ts: The funding time (RFC 3339).
+    """
+
+    stream: ClassVar[str | None] = "execution"
+    kind: ClassVar[str | None] = "funding_accrued"
+
+    amount: Decimal
+    rate: Decimal
+    mark: Decimal
+    qty: Decimal
+    funding_id: str
+    funding_ts: str
     position_side: str | None = None
     trade_id: str | None = None
 

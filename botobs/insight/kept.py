@@ -36,6 +36,11 @@ class Kept:
         self._path = path
         self._faults = faults
 
+    @property
+    def nowhere(self) -> bool:
+        """Whether nothing is kept."""
+        return self._path is None
+
     def write(self, state: Any) -> bool:
         """Replace what was kept; whether that could be done."""
         if self._path is None:
@@ -105,7 +110,7 @@ class Keeper:
         """Keep it, if there is something new and the last time is long enough ago."""
         part = self.part
         seen = (part.changes, part.steps)
-        if seen == self._saved:
+        if seen == self._saved or self._file.nowhere:
             return
         now = self._clock.perf_ns()
         if not last and now - self._saved_ns < (_SOON_NS if seen[0] != self._saved[0] else _SAVE_NS):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from botobs.events.money import OrderAnnounced, TradeClosed, TradeOpened
+from botobs.events.money import FillBooked, OrderAnnounced, TradeClosed, TradeOpened
+from botobs.explainability.tracker import Explainability
 from botobs.insight.calibration import Calibration
+from botobs.insight.counterfactual import Counterfactual, CounterfactualTerms
+from botobs.insight.counterfactual.deciding import Deciding, alive_in
+from botobs.insight.depth.tracker import Depth
+from botobs.insight.edge import Edge, EdgeTerms
+from botobs.insight.edge.decisions import Decisions
 from botobs.insight.kept import Keeper
+from botobs.insight.price_events import PriceEvents, PriceEventTerms
+from botobs.insight.price_events.around import holdings
 from botobs.insight.regime import UNKNOWN, RegimeTracker
 from botobs.insight.taking import Taking
-from botobs.insight.terms import CalibrationTerms, RegimeTerms
+from botobs.insight.terms import CalibrationTerms, OrderBookTerms, RegimeTerms
 from botobs.money.tail import Work
 
 if TYPE_CHECKING:
@@ -47,6 +56,10 @@ class Insight:
     Attributes:
         regime: Which regime each market is in.
         calibration: What predictions are worth.
+        edge: Whether there still is an edge.
+        counterfactual: What other decisions, and orders that were refused, would have earned.
+        depth: What order books are like.
+        price_events: What happens to prices.
     """
 
     def __init__(
@@ -77,18 +90,53 @@ class Insight:
         self._taking = Taking(
             self.calibration, money.account, money.tail, now=engine.now, wall=clock.time_ns, faults=faults
         )
-        self._parts: tuple[Part, ...] = (self.regime, self.calibration)
+        self.depth = Depth(
+            OrderBookTerms.parse(settings.tables.get("order_book")), publish=bus.publish, faults=faults,
+            instrument=money.account.instruments.get, now=engine.now, wall=clock.time_ns, tail=money.tail,
+        )  # fmt: skip
+        self.price_events = PriceEvents(
+            PriceEventTerms.parse(settings.tables.get("price_events")), publish=bus.publish, faults=faults, clock=clock,
+            held=functools.partial(holdings, money.account),
+            base_of=lambda symbol: money.account.instruments.get(None, symbol).base,
+        )  # fmt: skip
+        self.explainability = Explainability(publish=bus.publish, faults=faults, clock=clock, threaded=live)
+        self.edge = Edge(
+            EdgeTerms.parse(settings.tables.get("edge")), publish=bus.publish, faults=faults,
+            settle=money.tail.settle, wall=clock.time_ns, live=live,
+        )  # fmt: skip
+        self._decisions = Decisions(self.edge, self._taking, money.tail, faults)
+        self._taking.on_taken = self.edge.predicted
+        self.counterfactual = Counterfactual(
+            CounterfactualTerms.parse(settings.tables.get("counterfactual")), publish=bus.publish, faults=faults,
+            alive=alive_in(money.orders), settle=money.tail.settle,
+        )  # fmt: skip
+        self._deciding = Deciding(self.counterfactual, money, engine, wall=clock.time_ns, faults=faults)
+        self._deciding.listen(bus)
+        self._parts: tuple[Part, ...] = (
+            self.counterfactual,
+            self.edge, self.regime, self.calibration, self.depth, self.price_events, self.explainability,
+        )  # fmt: skip
         self.names = tuple(name for part in self._parts for name in part.names)
         self._keepers = tuple(Keeper(part, self._folder, clock, faults) for part in self._parts if part.file)
         for event in (TradeOpened, TradeClosed):
             bus.subscribe(event, self.regime.on_event, immediate=True, _trusted=True)
         bus.subscribe(TradeClosed, self.calibration.closed, immediate=True, _trusted=True)
         bus.subscribe(OrderAnnounced, self._taking.order, immediate=True, _trusted=True)
+        bus.subscribe(OrderAnnounced, self._decisions.order, immediate=True, _trusted=True)
+        bus.subscribe(TradeClosed, self.edge.closed, immediate=True, _trusted=True)
+        bus.subscribe(FillBooked, self.edge.filled, immediate=True, _trusted=True)
+        bus.subscribe(OrderAnnounced, self.explainability.ordered, immediate=True, _trusted=True)
+        for deed in (OrderAnnounced, FillBooked, TradeClosed):
+            bus.subscribe(deed, self.price_events.take, immediate=True, _trusted=True)
+        bus.subscribe(OrderAnnounced, self.depth.order, immediate=True, _trusted=True)
+        money.desk.impact_of = self.depth.impact_of
 
     def begin(self, history: StreamReader | None = None) -> None:
         """The run begins, and the account is known: take over what an earlier one did not live to count."""
         self._money.prices.on_bar = self.told
+        self._money.prices.on_book = self.depth.book
         self._engine.on_predicted = self._taking.signal
+        self._deciding.begin()
         if not self._live:  # nobody calls once a second
             self._before, self._money.on_time = self._money.on_time, self._passing
         restored = {keeper.part for keeper in self._keepers if keeper.restored}
@@ -100,6 +148,7 @@ class Insight:
     def told(self, bar: tuple[Any, ...], now_ns: int) -> None:
         """A finished bar; on the bot's thread."""
         self._taking.finished(bar[0])
+        self._deciding.finished(bar[0])
         self._money.tail.put(Work(self._finished, (bar, now_ns)))
 
     def _finished(self, bar: tuple[Any, ...], now_ns: int) -> None:
@@ -164,9 +213,9 @@ class Insight:
         """Have done what waits."""
         self._money.tail.settle()
 
-    def flush(self, deadline: float) -> bool:  # noqa: ARG002 - nothing of it goes anywhere but on the bus
-        """Nothing waits here that the tail does not know of."""
-        return True
+    def flush(self, deadline: float) -> bool:
+        """Have explained what waits for that; nothing else waits here that the tail does not know of."""
+        return self.explainability.flush(deadline)
 
     def close(self, deadline: float) -> bool:  # noqa: ARG002
         """Keep what is known."""
@@ -176,6 +225,8 @@ class Insight:
     def abandon(self) -> None:
         """In a forked child: all of it is the parent's."""
         self._taking.forget()
+        self._deciding.forget()
+        self._decisions.forget()
         for keeper in self._keepers:
             keeper.abandon()
         for part in self._parts:
@@ -183,7 +234,7 @@ class Insight:
 
 
 class InsightNouns:
-    """`regime`, `calibration`."""
+    """`regime`, `calibration`, `counterfactual`, `depth`, `price_events`, `explainability`."""
 
     _insight: Insight
 
@@ -197,3 +248,29 @@ class InsightNouns:
     def calibration(self) -> Calibration:
         """What the model's predictions are worth."""
         return self._insight.calibration
+
+    @property
+    def edge(self) -> Edge:
+        """Whether there still is an edge, and how fast it goes into the price."""
+        return self._insight.edge
+
+    @property
+    def counterfactual(self) -> Counterfactual:
+        """What each source of a decision, and each order that was refused, would have earned."""
+        return self._insight.counterfactual
+
+    @property
+    def depth(self) -> Depth:
+        """What order books are like, and what they would make an order pay."""
+        return self._insight.depth
+
+    @property
+    def price_events(self) -> PriceEvents:
+        """Round levels crossed, spikes and gaps, with what the bot held and did."""
+        self._insight.settle()
+        return self._insight.price_events
+
+    @property
+    def explainability(self) -> Explainability:
+        """What made models say what they said, and which features count."""
+        return self._insight.explainability

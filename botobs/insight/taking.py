@@ -37,6 +37,9 @@ class Taking:
         now: Steady nanoseconds.
         wall: Nanoseconds since 1970.
         faults: Counts.
+
+    Attributes:
+        on_taken: Told in the background, too: symbol, source, prediction, price, time, and the newest price then.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Taking:
         self._faults = faults
         self._until: dict[tuple[Any, Any], int] = {}  # steady time before which no further one is taken
         self._bars: dict[str, dict[tuple[Any, Any], int]] = {}  # bars that have to finish first
+        self.on_taken: Callable[..., object] | None = None
         calibration.on_over = self.forget
 
     def signal(self, symbol: Any, source: Any, pred: Any) -> None:
@@ -72,6 +76,12 @@ class Taking:
         """An order was announced, with a prediction or without."""
         if event.pred_bps is not None and self._now() >= self._until.get((event.symbol, event.source), 0):
             self._take(event.symbol, event.source, event.pred_bps, event.decision_px)
+
+    def waits(self, symbol: Any, source: Any) -> bool:
+        """Whether a prediction of that symbol and source was taken and has not come due."""
+        return self._now() < self._until.get((symbol, source), 0) < _FOR_EVER or bool(
+            (waiting := self._bars.get(symbol)) and (symbol, source) in waiting
+        )
 
     def finished(self, symbol: str) -> None:
         """A bar was told; on the bot's thread, before anything that follows from it."""
@@ -100,7 +110,7 @@ class Taking:
                 return
             if not self._calibration.is_prediction(pred):
                 return
-            began = self._price(named) if price is None else price
+            began = self.newest(named) if price is None else price
             if began is None:
                 self._until[key] = now + _NOTHING_NS
                 return
@@ -111,11 +121,14 @@ class Taking:
                 self._until[key] = now + over.ns - over.ns // 10  # a loop of the same pace may be a little early
             if self._calibration.horizon is not over:  # another thread changed it just now
                 self.forget()
-            self._tail.put(Work(self._calibration.predicted, (named, said, pred, began, self._wall())))
+            taken = (named, said, pred, began, self._wall())
+            self._tail.put(Work(self._calibration.predicted, taken))
+            if self.on_taken is not None:
+                self._tail.put(Work(self.on_taken, (*taken, began if price is None else self.newest(named))))
         except Exception as error:
             self._faults.error("calibration", error)
 
-    def _price(self, symbol: str) -> Any:
+    def newest(self, symbol: str) -> Any:
         """The newest price, without waiting for anybody."""
         marks, key = self._account.marks, (None, symbol)
         found: Any = marks.noted.get(key)

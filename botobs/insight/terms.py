@@ -1,4 +1,4 @@
-"""What the tables `[regime]` and `[calibration]` of `botobs.toml` say."""
+"""What the tables `[regime]`, `[calibration]` and `[order_book]` of `botobs.toml` say."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import attrs
 from botobs.config.values import seconds
 from botobs.errors import ConfigError
 
-__all__ = ["CalibrationTerms", "Horizon", "RegimeTerms"]
+__all__ = ["CalibrationTerms", "Horizon", "OrderBookTerms", "RegimeTerms"]
 
 _BARS = re.compile(r"(\d{1,6}) ?bars?")
 _MOST_BARS = 100_000
+_LONGEST_S = 86_400.0
+_MOST_DISTANCES = 8
+_FARTHEST_BPS = 10_000.0
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
@@ -132,6 +135,46 @@ class CalibrationTerms:
         return cls(**given)
 
 
+@attrs.frozen(kw_only=True)
+class OrderBookTerms:
+    """How order books are looked at.
+
+    Attributes:
+        every: A market's book is recorded at most once in so many seconds, apart from orders.
+        levels: How many levels of a side a record has; the imbalance is over these.
+        keep: How many of a side are taken, for depth and impact.
+        within_bps: How far from the middle depth is told.
+        fresh: For how many seconds a book says what an order will pay.
+    """
+
+    every: float = 1.0
+    levels: int = 5
+    keep: int = 50
+    within_bps: tuple[float, ...] = (5.0, 10.0, 25.0)
+    fresh: float = 2.0
+
+    @classmethod
+    def parse(cls, table: Any) -> Self:
+        """What the table `[order_book]` says; `None`: nothing.
+
+        Raises:
+            ConfigError: A value is wrong.
+        """
+        given = _given(cls, "order_book", table)
+        for name in ("every", "fresh"):
+            if name in given:
+                given[name] = _time(given[name], f"order_book.{name}")
+        for name, most in (("levels", 50), ("keep", 1_000)):
+            if name in given:
+                given[name] = _whole(given[name], f"order_book.{name}", most)
+        if "within_bps" in given:
+            given["within_bps"] = _distances(given["within_bps"], "order_book.within_bps")
+        found = cls(**given)
+        if found.keep < found.levels:
+            raise ConfigError(f"order_book.keep = {found.keep} is wrong; it takes no less than order_book.levels")
+        return found
+
+
 def _given(cls: type[Any], name: str, table: Any) -> dict[str, Any]:
     if table is None:
         return {}
@@ -157,6 +200,26 @@ def _within(value: Any, name: str, least: float, most: float) -> float:
     if not least <= found <= most:
         raise ConfigError(f"{name} = {_shown(value)} is wrong; it takes a number from {least:g} to {most:g}")
     return found
+
+
+def _time(value: Any, name: str) -> float:
+    try:
+        found = seconds(value)
+    except Exception as error:
+        raise ConfigError(f"{name} = {_shown(value)} is wrong; it takes a time (`1s`)") from error
+    if not 0 <= found <= _LONGEST_S:
+        raise ConfigError(f"{name} = {_shown(value)} is wrong; it takes a time of at most a day")
+    return found
+
+
+def _distances(value: Any, name: str) -> tuple[float, ...]:
+    takes = "it takes up to 8 numbers above 0 and up to 10,000, such as [5, 10, 25]"
+    if not isinstance(value, list | tuple) or not 0 < len(value) <= _MOST_DISTANCES:
+        raise ConfigError(f"{name} = {_shown(value)} is wrong; {takes}")
+    found = [float(each) if type(each) in (int, float) else math.nan for each in value]
+    if not all(0.0 < each <= _FARTHEST_BPS for each in found):
+        raise ConfigError(f"{name} = {_shown(value)} is wrong; {takes}")
+    return tuple(sorted(set(found)))
 
 
 def _written(ns: int) -> str:

@@ -24,9 +24,9 @@ WINDOWS: Final = ("all", "6h")
 
 # the figures of Totals that are one number each
 _FIGURES: Final = (
-    "gross_pnl", "fees", "funding", "realized_pnl", "unrealized_pnl", "total_pnl", "cash_flow", "volume",
-    "maker_volume", "taker_volume", "fills", "equity", "peak_equity", "drawdown", "drawdown_pct", "max_drawdown",
-    "max_drawdown_pct",
+    "gross_pnl", "fees", "funding", "accrued_funding", "realized_pnl", "unrealized_pnl", "total_pnl", "cash_flow",
+    "volume", "maker_volume", "taker_volume", "fills", "equity", "peak_equity", "drawdown", "drawdown_pct",
+    "max_drawdown", "max_drawdown_pct",
 )  # fmt: skip
 #: The metrics that `TotalsReading` knows.
 TOTALS: Final = (*(f"metrics_{figure}" for figure in _FIGURES), "metrics_sharpe")

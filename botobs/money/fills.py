@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from botobs.accounting.trade import Change
     from botobs.events import CostBooked, Event
     from botobs.faults import Faults
+    from botobs.money.funding import Funding
     from botobs.money.tail import Tail
     from botobs.trackers.orders import Order, Orders
     from botobs.trackers.slippage import Slippage, SlippageTracker
@@ -119,6 +120,9 @@ class FillDesk:
         self._moved = moved
         # of what opens or closes a trade, before the verb returns
         self.told: Callable[[str, Any, Change], object] | None = None
+        # how far an order's average price was to be beyond the best one, by the book of its decision: order, role
+        self.impact_of: Callable[[str | None, str | None], float | None] | None = None
+        self.funds: Funding | None = None  # what came for a funding time that is over is said there
         self._tail = tail
 
     def book(  # noqa: C901, PLR0912 - one straight path: calls cost
@@ -220,9 +224,12 @@ class FillDesk:
             strategy=route.strategy, slippage_bps=None if slip is None else slip.bps, trace_id=entry.trace_id,
             bar_id=place.bar_id,
         )  # fmt: skip
+        if self.funds is not None and entry.ts < self.funds.times.newest.get(route.symbol, ""):
+            self.funds.late(route.symbol, entry.ts)
         events = self.trades.booked(context, done.change, order, done.trade)
         self._publish(_fill_event(done, slip))
-        self._publish(_cost_event(done, slip))
+        impact = None if self.impact_of is None else self.impact_of(entry.order_id, route.role)
+        self._publish(_cost_event(done, slip, impact))
         for event in events:
             self._publish(event)
 
@@ -281,7 +288,7 @@ def _fill_event(done: Filled, slip: Slippage | None) -> FillBooked:
     )  # fmt: skip
 
 
-def _cost_event(done: Filled, slip: Slippage | None) -> CostBooked:
+def _cost_event(done: Filled, slip: Slippage | None, impact: float | None) -> CostBooked:
     entry, change = done.entry, done.change
     route = entry.route
     return cost_of_fill(
@@ -290,4 +297,5 @@ def _cost_event(done: Filled, slip: Slippage | None) -> CostBooked:
         fee=done.fee_value if entry.fee is not None or done.fee else ZERO, order_id=entry.order_id,
         fill_id=entry.fill_id, trade_id=change.trade_id, trace_id=entry.trace_id,
         bar_id=done.place.bar_id, venue=route.venue, account=route.account, strategy=route.strategy,
+        impact_bps=impact,
     )  # fmt: skip

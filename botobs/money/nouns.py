@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from botobs.accounting.ledger import Verification
     from botobs.accounting.totals import Totals
+    from botobs.money.funding import AccruedFunding
     from botobs.money.report import FillReport
     from botobs.money.room import Money
     from botobs.trackers.slippage import SlippageTracker
@@ -97,7 +98,7 @@ class LedgerNoun:
 
 
 class MoneyNouns:
-    """`ledger`, `totals`, `positions`, `trades`, `slippage`, `equity_curve`, `equity`."""
+    """`ledger`, `totals`, `accrued`, `positions`, `trades`, `slippage`, `equity_curve`, `equity`."""
 
     _money: Money
     ledger: LedgerNoun
@@ -123,6 +124,13 @@ class MoneyNouns:
     def positions(self) -> list[Position]:
         """Open positions, with their age."""
         return _positions(self._money)
+
+    @property
+    def accrued(self) -> tuple[AccruedFunding, ...]:
+        """Funding that was due and whose payment was not reported yet, the oldest first."""
+        money = self._money
+        money.turn(money.account.wall())
+        return money.funding.open
 
     def totals(self, window: Any = "all", *, kinds: Collection[str] | None = None) -> Totals:
         """What a window of the account's life came to.

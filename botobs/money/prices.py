@@ -88,6 +88,7 @@ class Prices:
         self._tail = tail
         self.unknown: Callable[[], object] | None = None  # what is held has no price now
         self.on_bar: Callable[[tuple[Any, ...], int], object] | None = None  # a bar was told, and when it came
+        self.on_book: Callable[[Any, Any, Any, Any, Any], object] | None = None  # of an order book: no mark
         self._faults = faults
         self._wall = wall
         self._publish = publish

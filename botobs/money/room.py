@@ -31,6 +31,7 @@ from botobs.events import (
     OrderSent,
 )
 from botobs.money.desk import Desk, Place
+from botobs.money.funding import Funding
 from botobs.money.prices import Prices
 from botobs.money.recovery import catch_up
 from botobs.money.tail import Tail
@@ -118,12 +119,12 @@ class Money:
         self.tail = Tail(faults, inline=settings.mode == "backtest")
         self.desk = Desk(
             self.account, self.orders, self.slippage, self.trades, publish=publish, set_aside=set_aside, faults=faults,
-            wall=clock.time_ns, before=self.turn, sampler=self._sampler, moved=self.moved, tail=self.tail,
+            wall=clock.time_ns, before=self.pass_by, sampler=self._sampler, moved=self.moved, tail=self.tail,
         )  # fmt: skip
         self.prices = Prices(
             self.account,
             self.trades,
-            before=self.turn,
+            before=self.pass_by,
             sampler=self._sampler,
             moved=self.moved,
             tail=self.tail,
@@ -131,6 +132,11 @@ class Money:
             wall=clock.time_ns,
             publish=publish,
         )
+        self.funding = Funding(
+            self.account, self.desk, self.tail, sampler=self._sampler, publish=publish, faults=faults, clock=clock,
+            folder=self._folder, moved=self.moved, enabled=settings.accrue_funding,
+        )  # fmt: skip
+        self.desk.funds = self.funding
         self.on_equity: Callable[[], object] | None = None  # the account is worth something else now
         self.on_reject: Callable[[str | None, Any], object] | None = None  # the exchange refused an order
         self.on_time: Callable[[], object] | None = None  # a second has passed, in a backtest
@@ -163,6 +169,8 @@ class Money:
         )
         if self._folder is not None:
             self._checkpoint = Checkpoint(self.account, self._folder)
+        clean = bool(restored.extra.get("ended")) and restored.since == self.account.applied
+        self.funding.begin(self._history, clean=clean)
         self._tell()
 
     # -- orders ------------------------------------------------------------------------------------------------------
@@ -284,13 +292,20 @@ class Money:
         return totals(self.account, window, samples=self.samples, kinds=kinds)
 
     def turn(self, now: int) -> None:
-        """Before anything changes, or is asked: write what was true, a change that had to wait or an hour's turn."""
+        """Before anything is asked: write what was true, and book what is due."""
+        self.pass_by(now)
+        self.funding.cross(now)
+
+    def pass_by(self, now: int) -> None:
+        """Before anything changes: write what was true, a change that had to wait or an hour's turn."""
         why = self._sampler.overdue(now)
         if why is not None and self._sampler.pending:
             self._sample("change", self._moved_ns)
             why = self._sampler.overdue(now)
         if why is not None:
             self._sample(why)
+        if now >= self.funding.times.due_ns:
+            (self.funding.cross if self._backtest else self.funding.note)(now)
 
     def moved(self, now_ns: int | None = None) -> None:
         """The account is worth something else now: who watches it is told, and a sample is written if one is due."""
@@ -314,6 +329,7 @@ class Money:
         why = self._sampler.overdue(now)
         if why is not None:
             self._sample(why)
+        self.funding.chore()
         if now - self._aged_ns >= _AGE_NS or now < self._aged_ns:
             self._aged_ns = now
             self.orders.expire()
@@ -334,7 +350,7 @@ class Money:
             if last or now - self._saved_ns >= _SAVE_NS or now < self._saved_ns:
                 self._saved_ns = now
                 with self.tail.still():
-                    followed = {"trades": self.trades.state(), "followed": self.desk.followed}
+                    followed = {"trades": self.trades.state(), "followed": self.desk.followed, "ended": last}
                 self._checkpoint.save(followed, last=last)
             self._checkpoint.touch()
         except OSError as error:  # the ledger has it all; the next start takes longer
@@ -382,8 +398,14 @@ class Money:
         """Write what waits."""
         done = self.ledger.flush(deadline)
         self.tail.settle()
+        self._follow_funding()
         self._tell()
         return done
+
+    def _follow_funding(self) -> None:
+        self.funding.compare()
+        self.tail.settle()
+        self.funding.save(at_once=True)
 
     def close(self, deadline: float) -> bool:
         """Write what waits, keep the account, and end."""
@@ -392,6 +414,7 @@ class Money:
         if waiters is not None:
             waiters.shutdown(wait=True)
         self.tail.settle()
+        self._follow_funding()
         self.save(last=True)
         done = self.ledger.close(deadline)
         self._tell()
@@ -402,6 +425,7 @@ class Money:
         self.ledger.abandon()
         self.account.lock, self.account.busy = self.ledger.lock, False
         self.tail.abandon()
+        self.funding.abandon()
         self.prices.abandon()
         self.trades.abandon()
         self.orders.abandon()

@@ -24,7 +24,7 @@ __all__ = ["MoneyVerbs"]
 
 class MoneyVerbs:
     """`order`, `sent`, `cancel`, `fill`, `afill`, `void`, `reject`, `mark`, `position`, `transfer`, `funding`, `bar`,
-    `instrument`. None of them raises into the bot.
+    `book`, `instrument`. None of them raises into the bot.
     """  # noqa: D205 - the list is the summary
 
     _money: Money
@@ -279,6 +279,32 @@ class MoneyVerbs:
                 self._money.prices.bar(symbol, open, high, low, close, volume, ts)
         except Exception as error:
             self._own.faults.error("bar", error)
+
+    def book(
+        self,
+        symbol: Any,
+        bids: Any,
+        asks: Any,
+        *,
+        ts: Any = None,
+        venue: str | None = None,
+    ) -> None:
+        """The order book that the bot decides on. It is no mark.
+
+        Args:
+            symbol: Of what.
+            bids: `[[price, size], ...]`, the best first or last; or a mapping of prices to sizes, a numpy array, …
+            asks: The same.
+            ts: When it was so, as the exchange says.
+            venue: Where.
+        """
+        try:
+            if self._own in ENGINES:
+                told = self._money.prices.on_book
+                if told is not None:
+                    told(symbol, bids, asks, ts, venue)
+        except Exception as error:
+            self._own.faults.error("book", error)
 
     def position(
         self,

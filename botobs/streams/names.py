@@ -33,6 +33,8 @@ IMPORTANCE: Mapping[str, float] = {
     "connections": HIGH,
     "costs": HIGH,
     "counterfactual": NORMAL,
+    "decisions": NORMAL,
+    "edge": NORMAL,
     "equity_curve": HIGH,
     "execution": HIGH,
     "explanations": NORMAL,

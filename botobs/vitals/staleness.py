@@ -190,6 +190,14 @@ class Staleness:
         now = self._now()
         return {one.name: max(now - one.last, 0) / _S for one in list(self._features.values())}
 
+    def last_seen(self, most: int = 500) -> tuple[int, int, list[tuple[str, int]]]:
+        """Now on the steady clock, how many features there are, and when each of the first ones came.
+
+        For whoever wants to know their ages later, and has no time now.
+        """
+        features = self._features
+        return self._now(), len(features), [(one.name, one.last) for one in islice(list(features.values()), most)]
+
     @property
     def staleness_alert(self) -> bool:
         """Whether more features are stale than may be."""

@@ -13,6 +13,8 @@ from botobs.alerts import built_in
 from botobs.events import (
     BackupFailed,
     BackupMade,
+    EdgeAlarm,
+    EdgeCleared,
     EquitySampled,
     Event,
     FillConflict,
@@ -49,6 +51,7 @@ def equity(drawdown):
     return EquitySampled(ts_ns=1, record={"equity": Decimal(9400), "peak": Decimal(10000), "drawdown_pct": drawdown})
 
 
+EDGE = {"what": "edge", "strategy": "bma"}
 TARGET = {"metric": "win_rate", "scope": "all", "window": "last 20 trades", "value": 0.3, "target": 0.5, "n": 20}
 FAILED = [{"name": "log", "outcome": "done"}, {"name": "flatten", "outcome": "failed", "error": "down"}]
 TABLE = [
@@ -96,6 +99,9 @@ TABLE = [
      "BTC held for 7200 s"),
     (TargetMissed(ts_ns=1, **TARGET), TargetMissed(ts_ns=1, **TARGET, resolved=True), "warning",
      "target-win_rate-all-last 20 trades", "win_rate of all is 0.3, its target 0.5"),
+    (EdgeAlarm(ts_ns=1, **EDGE, value_bps=-3.21, norm_bps=5.0, n=31, since="2026-01-01T00:00:00Z", once_in=1200.0,
+               false_alarms=1000.0),
+     EdgeCleared(ts_ns=1, **EDGE, why="back", n=60), "warning", "edge-edge-bma", "edge of bma is -3.2 bps, its norm 5.0"),
 ]  # fmt: skip
 
 

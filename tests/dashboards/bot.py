@@ -21,7 +21,7 @@ def features(price):
     return {"price": price}
 
 
-@botobs.model("lgbm")
+@botobs.explain_model(name="lgbm", explainer=lambda x: x)
 def predict(_):
     return random.uniform(-5, 5)
 
@@ -44,11 +44,18 @@ class Bot:
         self.obs.feature_values({"price": price})
         try:
             with botobs.tick(symbol, bar_id=self.turns, price=price) as tick:
+                self.obs.book(symbol, [[price - 0.01, 0.5], [price - 1, 5]], [[price + 0.01, 0.5], [price + 1, 5]])
                 x = features(price)
                 p = predict(x)
                 with botobs.decision():
                     side = "sell" if self.held[symbol] else "buy"
-                tick.signal(features=x, model=p, source="lgbm", strength=p / 5, confidence=random.random())
+                tick.signal(
+                    features=x, model=p, source="lgbm", strength=p / 5, confidence=random.random(),
+                    candidates={"lgbm": p, "momentum": -p}, decision=side,
+                )  # fmt: skip
+                if self.turns % 30 == 0:
+                    with botobs.risk("limits") as risk:
+                        risk.veto("too much at once")
                 if self.turns % 50 == 49:
                     time.sleep(0.01 + self.turns * 5e-5)  # slower than all others before
                 if self.turns % 60 == 0:
@@ -57,6 +64,8 @@ class Bot:
                     self.trade(symbol, side, price, p)
         except (ValueError, botobs.TradingHalted):
             pass
+        if self.turns % 8 < 2:
+            self.obs.bar(symbol, price, price + 0.1, price - 0.1, price)
 
     def trade(self, symbol, side, price, p):
         known = {

@@ -18,7 +18,10 @@ from tests.dashboards.running import Alertmanager, Bot, Prometheus, until
 from tests.servers.otlp import OtlpReceiver
 
 # What shows nothing in the seconds of this test, and why that is right.
-EMPTY = {"metrics_sharpe": "a ratio of hourly returns needs hours"}
+EMPTY = {
+    "metrics_sharpe": "a ratio of hourly returns needs hours",
+    "bot_signal_half_life_seconds": "a half-life needs many decisions",
+}
 # Recorded figures that look at what was before the last hour. Here there is none: they are asked without that offset.
 RECORDED, ALERTS = rules("record"), rules("alert")
 NORMS = {name: re.sub(r" offset \d+\w", "", expr) for name, expr in RECORDED.items() if name.endswith("_1d")}

@@ -68,6 +68,10 @@ FIRING = {
         {}, "Orders of b:1 are refused",
     ),
     "BotSlippage": (slippage(BAD), {"symbol": "X"}, "Slippage of X at b:1 is out of its norm"),
+    "BotEdge": (
+        [f'bot_edge_alarm{{{BOT},what="edge",strategy="bma"}} 0x5 1x2'], {"what": "edge", "strategy": "bma"},
+        "The edge of bma at b:1 is worse than its norm",
+    ),
     "BotKillSwitch": ([f"bot_kill_switch_state{{{BOT}}} 0x5 1x2"], {}, "The kill switch of b:1 is tripped"),
     "BotKillSwitchTripping": (
         [WATCHED, f'bot_kill_switch_trips_total{{{BOT},trigger="Drawdown"}} _x30 1 2x3'], {},
@@ -120,6 +124,7 @@ QUIET = {
         slippage({le: count / 100 for le, count in BAD.items()}),  # three fills in half an hour
         slippage({"-1": 0, "0": 0, "1": 5, "2": 10, "5": 10, "10": 10, "+Inf": 10}),  # somewhat worse
     ],
+    "BotEdge": [[f'bot_edge_alarm{{{BOT},what="edge",strategy="bma"}} 1x5 0x5']],
     "BotKillSwitch": [[f"bot_kill_switch_state{{{BOT}}} 2x5 0x5"]],
     "BotKillSwitchTripping": [
         [WATCHED, f'bot_kill_switch_trips_total{{{BOT},trigger="Drawdown"}} _x30 1x5'],

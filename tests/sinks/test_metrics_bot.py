@@ -24,9 +24,9 @@ from botobs.testing import Capture
 from tests.servers.otlp import OtlpReceiver
 
 OPEN = "application/openmetrics-text;version=1.0.0"
-LATER = {"bot_cost_impact_bps"}
-# shown in a live bot only: its page has a port, and its drainer a cost
-NOT_HERE = {"botobs_prometheus_up", "botobs_overhead_ratio"}
+LATER = set()
+# shown in a live bot only: its page has a port, and its drainer a cost; a half-life takes many decisions
+NOT_HERE = {"botobs_prometheus_up", "botobs_overhead_ratio", "bot_signal_half_life_seconds"}
 SYMBOL = "BTC-USD"
 
 
@@ -37,6 +37,7 @@ def trade(obs, clock, entry, leave, *, qty=1, strategy="trend", symbol=SYMBOL):
             with obs.model("lgbm"):
                 clock.advance(0.003)
             tick.signal(source="momentum", strength=0.7, confidence=0.62)
+            obs.book(symbol, [[px - 0.01, 0.5], [px - 0.02, 9]], [[px + 0.01, 0.5], [px + 0.02, 9]])
             order = obs.order(symbol, side, qty, decision_px=px, strategy=strategy, source="momentum", pred_bps=12.0)
             with obs.execution(order=order):
                 obs.sent(order)
@@ -52,6 +53,10 @@ def everything(obs, clock):
         trade(obs, clock, 100, 97)
         clock.advance("24h")
         obs.equity_curve()  # time has passed
+    with obs.tick("ADA-USD", price=2.0) as tick, obs.risk() as risk:
+        tick.signal(candidates={"pros": "buy"}, source="pros", decision={"dir": "buy"})
+        risk.veto("too large")
+    obs.bar("ADA-USD", 2.02, 2.02, 2.02, 2.02)
     trade(obs, clock, 50, 51, strategy=None, symbol="ETH-USD")
     obs.fill(symbol="SOL-USD", side="sell", qty=3, price=20, fee=0)
     refused = obs.order(SYMBOL, "buy", 1, decision_px=100)
@@ -60,7 +65,11 @@ def everything(obs, clock):
     obs.watch("orders", after="1h")
     obs.funding_rate(SYMBOL, 0.0001)
     obs.feature_value("rsi", 55.0)
+    obs.explainability.learn("lgbm", {"rsi": 3.0, "trend": -1.0})
     clock.advance(90)
+    for close in (99.5, 100.5):  # over a round level
+        obs.bar("DOGE-USD", close, close, close, close)
+    obs.book(SYMBOL, [[99.5, 3], [99, 1]], [[100.5, 1], [101, 1]])
     obs.kill_switch.trip("enough")
     with pytest.raises(botobs.TradingHalted):
         obs.kill_switch.check()
@@ -135,6 +144,15 @@ def test_the_figures_are_those_of_the_run(ran):
     assert value("bot_trade_pnl_bps_bucket", symbol=SYMBOL, source="momentum", le="-250.0") == below > 0
     assert value("bot_slippage_bps_sum", symbol=SYMBOL, side="buy") == pytest.approx(6 * 5.0)
     assert value("bot_execution_latency_ms_sum", symbol=SYMBOL, order_type="market") == pytest.approx(12 * 40)
+    assert value("bot_cost_impact_bps_count", symbol=SYMBOL) == 12
+    assert value("bot_cost_impact_bps_sum", symbol=SYMBOL) == pytest.approx(12 * 0.5, rel=0.05)  # half of it at 1 bp
+    assert value("bot_book_spread_bps", symbol=SYMBOL) == pytest.approx(100)
+    assert value("bot_book_imbalance", symbol=SYMBOL) == pytest.approx(2 / 6)
+    assert value("bot_feature_importance", model="lgbm", feature="rsi") == 0.75
+    assert value("bot_price_events_total", symbol="DOGE-USD", kind="level") == 1
+    cost = value("bot_counterfactual_pnl_bps", symbol="ADA-USD", source="pros")
+    assert cost == pytest.approx(-value("bot_veto_saved_bps", by="risk"))
+    assert 50 < cost < 100  # 100 bps, less what the bot's trades cost
     assert value("bot_order_rejections_total", symbol=SYMBOL, reason="INSUFFICIENT_FUND") == 1
     assert value("bot_position_size", symbol="SOL-USD") == -3
     assert value("bot_position_size", symbol=SYMBOL) == 0  # it was held once

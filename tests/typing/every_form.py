@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, assert_type
 
 import botobs
+from botobs.explainability import Explained
 from botobs.performance import Performance, Session, Summary
 from botobs.safety import Trip
 from botobs.trackers.slippage import Slippage, SlippageRow, SlippageTracker
@@ -80,6 +81,16 @@ async def on_quote(px: float) -> float:
     return px
 
 
+@botobs.explain_model(background=[[0.0]], name="mlp", every=10, most_per_s=None, window="6h")
+async def predict_explained(x: list[float]) -> float:
+    return x[0]
+
+
+class Regression:
+    def predict(self, rows: list[list[float]]) -> list[float]:
+        return [row[0] for row in rows]
+
+
 class Strategy:
     @botobs.feature
     def method(self, x: int) -> str:
@@ -106,6 +117,11 @@ async def use(obs: botobs.Observer) -> None:
     assert_type(fills(), AsyncGenerator[int, str])
     assert_type(quotes(), AsyncIterator[float])
     assert_type(rank(["b"]), list[str])
+    assert_type(await predict_explained([1.0]), float)
+    assert_type(botobs.explain_model(bare)(1), str)
+    assert_type(botobs.explain_model(Regression(), [[0.0]]), Explained)
+    assert_type(obs.explain_model(Regression().predict, explainer=lambda row: row)([[1.0]]), list[float])
+    assert_type(obs.explainability.importance("mlp", window="6h")[0].share, float | None)
     assert_type(on_bar("x"), int)
     assert_type(await on_quote(1.0), float)
     assert_type(Strategy().method(1), str)
@@ -150,6 +166,8 @@ async def report_money(obs: botobs.Observer) -> None:
     botobs.mark("BTC-USD", 100)
     botobs.mark("BTC-USD", bid=99, ask=101, venue="x")
     botobs.bar("BTC-USD", 1, 2, 1, 2, volume=10, ts="2026-01-02T03:04:05Z")
+    botobs.book("BTC-USD", bids=[["99.5", 2]], asks={100.5: 1}, ts="2026-01-02T03:04:05Z", venue="x")
+    assert_type(obs.depth.impact("BTC-USD", "buy", 2, limit_px="101").impact_bps, float | None)
     botobs.instrument("BTCUSD", multiplier=100, inverse=True, base="BTC", quote="USD", dust="0.001")
 
     assert_type(obs.order("BTC-USD", "buy", 1, decision_px=100, order_id=1), str)

@@ -15,6 +15,8 @@ bare(1) + 1  # expect: operator
 botobs.feature(nam="x")  # expect: call-overload
 botobs.execution(reduce=True)  # expect: call-overload
 botobs.stage()  # expect: call-overload
+botobs.explain_model(bare, evry=2)  # expect: call-overload
+botobs.explain_model(bare)("text")  # expect: arg-type
 botobs.start("x", prometheus_prt=1)  # expect: call-arg
 botobs.start("x", keep_traces="some")  # expect: arg-type
 

@@ -60,9 +60,11 @@ def _slippage() -> list[Panel]:
               Query(f"symbol:bot_slippage_bps:p25_1d{{{SYMBOL}}}", "day p25 {{symbol}}"), width=12),
         chart("Slippage by side", "Median, in basis points.", BPS,
               Query(quantile(0.5, slip, "side"), "{{side}}"), width=6),
-        chart("Costs of a fill", "Median in basis points of its value: all of it, and fees alone.", BPS,
+        chart("Costs of a fill", "Median in basis points of its value: all of it, fees alone, and what its size was "
+              "to cost beyond the best price, by the order book at the decision.", BPS,
               Query(quantile(0.5, "bot_cost_total_bps", "symbol"), "all {{symbol}}"),
-              Query(quantile(0.5, "bot_cost_fees_bps", "symbol"), "fees {{symbol}}"), width=6),
+              Query(quantile(0.5, "bot_cost_fees_bps", "symbol"), "fees {{symbol}}"),
+              Query(quantile(0.5, "bot_cost_impact_bps", "symbol"), "impact {{symbol}}"), width=6),
         chart("Error of predictions", "Predicted less realized move of a trade, in basis points: median and tenths.",
               BPS,
               Query(quantile(0.9, "bot_prediction_error_bps", "symbol"), "p90 {{symbol}}"),
@@ -72,6 +74,11 @@ def _slippage() -> list[Panel]:
         chart("Moves in their band", "Of the last 200 predictions or so; 80 % unless told otherwise.", "percentunit",
               Query(f"bot_calibration_in_band_rate{{{SYMBOL}}}", "{{symbol}}"),
               empty="no prediction came due", width=6),
+        chart("Spread of the book", "From the best bid to the best ask, in basis points, as the bot told.", BPS,
+              Query(f"bot_book_spread_bps{{{SYMBOL}}}", "{{symbol}}"), empty="no order book", width=12, zero=True),
+        chart("Imbalance of the book", "What the bids have more than the asks within the best levels, of all: 1 is "
+              "all bids, -1 all asks.", "short",
+              Query(f"bot_book_imbalance{{{SYMBOL}}}", "{{symbol}}"), empty="no order book", width=12),
     ]  # fmt: skip
 
 

@@ -69,7 +69,8 @@ def _money() -> list[Panel]:
               Query(f"metrics_total_pnl{{{ALL}}}", "total {{instance}}")),
         chart("Fees and funding", "Paid in fees (less rebates); received as funding (less paid).", "short",
               Query(f"metrics_fees{{{ALL}}}", "fees {{instance}}"),
-              Query(f"metrics_funding{{{ALL}}}", "funding {{instance}}")),
+              Query(f"metrics_funding{{{ALL}}}", "funding {{instance}}"),
+              Query(f"metrics_accrued_funding{{{ALL}}}", "of it accrued {{instance}}")),
         chart("Volume, 6 h", "Traded in the last six hours, as maker and as taker.", "short",
               Query(f'metrics_maker_volume{{{BOT}, window="6h"}}', "maker {{instance}}"),
               Query(f'metrics_taker_volume{{{BOT}, window="6h"}}', "taker {{instance}}"), stacked=True, zero=True),
@@ -90,6 +91,10 @@ def _positions() -> list[Panel]:
               Query(quantile(0.9, "bot_trade_pnl_bps", "symbol"), "p90 {{symbol}}"),
               Query(quantile(0.5, "bot_trade_pnl_bps", "symbol"), "median {{symbol}}", exemplars=True),
               Query(quantile(0.1, "bot_trade_pnl_bps", "symbol"), "p10 {{symbol}}"), width=24),
+        chart("Price events", "Round levels crossed, spikes and gaps, by symbol. The records tell what was held and "
+              "done.", "short",
+              Query(f"sum by (symbol, kind) (increase(bot_price_events_total{{{SYMBOL}}}[$__rate_interval]))",
+                    "{{kind}} {{symbol}}"), width=24, bars=True, stacked=True, zero=True, empty="none"),
     ]  # fmt: skip
 
 

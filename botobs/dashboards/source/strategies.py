@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botobs.dashboards.source.board import board
 from botobs.dashboards.source.panels import Query, chart, figure, grid
-from botobs.dashboards.source.queries import ALL, BOT, SYMBOL
+from botobs.dashboards.source.queries import ALL, BOT, BPS, SYMBOL
 
 if TYPE_CHECKING:
     from botobs.dashboards.source.panels import Panel
@@ -67,6 +67,25 @@ def _strategies() -> list[Panel]:
         chart("Trades by source of the signal", "Round trips that ended in the last hour.", "short",
               Query(f"sum by (source) (increase(bot_trades_total{{{SYMBOL}}}[1h]))", "{{source}}"), width=24, zero=True,
               bars=True, stacked=True),
+        chart("What each source would have made", "In basis points after costs, since the bot first ran: every "
+              "candidate of a decision is settled under the same rule.", BPS,
+              Query(f"sum by (source) (bot_counterfactual_pnl_bps{{{SYMBOL}}})", "{{source}}"),
+              empty="no decision with candidates was settled"),
+        chart("What refusals saved", "In basis points of the orders that were refused, less what they cost, since the "
+              "bot first ran.", BPS, Query(f"sum by (by) (bot_veto_saved_bps{{{BOT}}})", "{{by}}"),
+              empty="no refusal was settled"),
+        chart("Recent edge", "Mean net PnL of the latest 50 trades, in basis points of what was entered with.", BPS,
+              Query(f"avg by (strategy) (bot_edge_bps{{{BOT}}})", "{{strategy}}"), empty="no trade yet"),
+        chart("Worse than its norm", "1 while trades (edge) or orders (slippage) are worse than they were in the long "
+              "run, by a test with a known rate of false alarms.", "short",
+              Query(f"max by (what, strategy) (bot_edge_alarm{{{BOT}}})", "{{what}} {{strategy}}"), width=12, zero=True,
+              empty="no trade yet"),
+        chart("Half-life of signals", "How long it takes until half of the move that follows a decision has come.", "s",
+              Query(f"bot_signal_half_life_seconds{{{SYMBOL}}}", "{{symbol}} {{source}}"), width=12, zero=True,
+              empty="too few decisions"),
+        chart("Features that count", "Of what all features add to the predictions of a model: the ten largest parts.",
+              "percentunit", Query(f"bot_feature_importance{{{BOT}}}", "{{feature}} {{model}}"), width=24, zero=True,
+              stacked=True, empty="no prediction was explained"),
     ]  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def _total(figure: str, unit: str, description: str) -> Row:
 TOTALS: Final = (
     _total("gross_pnl", "{currency}", "PnL of what was closed, before costs."),
     _total("fees", "{currency}", "Fees paid, less rebates."),
-    _total("funding", "{currency}", "Funding received, less funding paid."),
+    _total("funding", "{currency}", "Funding received, less funding paid, with what is due."),
+    _total("accrued_funding", "{currency}", "The part of the funding that was due and has not been reported."),
     _total("realized_pnl", "{currency}", "Gross PnL less fees, with funding."),
     _total("unrealized_pnl", "{currency}", "What open positions are worth beyond their cost; of a window, its change."),
     _total("total_pnl", "{currency}", "Realized and unrealized PnL."),

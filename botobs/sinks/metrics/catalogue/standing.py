@@ -64,6 +64,8 @@ PERFORMANCE: Final = (
     _read("bot_strategy_profit_factor", "1", "What a strategy's winners made, over what its losers lost.", "strategy"),
     _read("bot_strategy_expectancy", "{currency}", "What a trade of a strategy makes on average.", "strategy"),
     _read("bot_strategy_max_drawdown", "{currency}", "The largest fall of a strategy's summed PnL.", "strategy"),
+    _read("bot_edge_bps", "{bps}", "The mean net PnL of a strategy's latest 50 trades.", "strategy"),
+    _read("bot_edge_alarm", "1", "1 while its trades or its slippage are worse than their norm.", "what", "strategy"),
     _read("bot_session_net_pnl", "{currency}", "Net PnL of the trades closed in the running session.", "session"),
     _read("bot_session_trades", "{trade}", "Trades closed in the running session.", "session"),
     _read("bot_session_win_rate", "1", "The part of the running session's trades that made money.", "session"),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EXECUTION", "MODEL", "TRADES"]
 
+_NOT_PAID: Final = ("funding_accrued", "funding_reversed")  # the payment itself is counted, and once
+
 
 def _closed(event: TradeClosed) -> bool:
     """Whether this is when the trade was closed: what a late fill makes of it afterwards is counted no second time."""
@@ -60,6 +62,8 @@ def _rejection(event: OrderRejected) -> Measured:
 
 def _cost(part: str) -> Callable[[CostBooked], Measured]:
     def cost(event: CostBooked) -> Measured:
+        if event.cause in _NOT_PAID:
+            return None
         return getattr(event, part), (event.symbol,)
 
     return cost
@@ -109,8 +113,18 @@ EXECUTION: Final = (
     _cost_row("bot_cost_total_bps", "What fills and funding cost, of the value traded.", "total_bps"),
     _cost_row("bot_cost_fees_bps", "Fees of fills, of the value traded.", "fee_bps"),
     _cost_row(
-        "bot_cost_impact_bps", "Market impact of fills, of the value traded.", "impact_bps",
-        "it takes the order book, which is not read yet",
+        "bot_cost_impact_bps",
+        "Market impact of fills beyond the best price, by the book at the decision, of the value traded.",
+        "impact_bps",
+    ),
+    Row(
+        "bot_book_spread_bps", "gauge", "{bps}", "From the best bid to the best ask, by the last recorded book.",
+        ("symbol",), source="reading",
+    ),
+    Row(
+        "bot_book_imbalance", "gauge", "1",
+        "What the bids have more than the asks within the best levels, of all, by the last recorded book.",
+        ("symbol",), source="reading",
     ),
 )  # fmt: skip
 
@@ -124,7 +138,24 @@ MODEL: Final = (
         source="signals",
     ),
     Row(
+        "bot_feature_importance", "gauge", "1",
+        "A feature's part of what all features added to predictions; of each model the ten largest.",
+        ("model", "feature"), source="reading",
+    ),
+    Row(
+        "bot_signal_half_life_seconds", "gauge", "s",
+        "How long it takes until half of the move that follows a decision has come.", ("symbol", "source"),
+        source="reading",
+    ),
+    Row(
         "bot_calibration_in_band_rate", "gauge", "1", "How often the outcome lay in the predicted band.", ("symbol",),
         source="reading",
+    ),
+    Row(
+        "bot_counterfactual_pnl_bps", "gauge", "{bps}", "What following a source would have come to, after costs.",
+        ("symbol", "source"), source="reading",
+    ),
+    Row(
+        "bot_veto_saved_bps", "gauge", "{bps}", "What refusals saved, less what they cost.", ("by",), source="reading",
     ),
 )  # fmt: skip
