@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -943,3 +944,16 @@ def test_no_text_anywhere_costs_a_trace(tmp_path, receiver, keep):
         report = obs.flush(20)
         assert (report.spans.pending, report.spans.dropped) == (0, 0)
         assert not obs.faults.errors, obs.faults.last_error
+
+
+def test_importing_it_loads_only_what_runs_before_start():
+    """What `start` needs comes with `start`: a bot that is only looked at starts as fast as without botobs."""
+    code = "import sys, botobs; print(*(name for name in sys.modules if name.startswith('botobs.')))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    loaded = set(done.stdout.split())
+    rooms = {"botobs." + name for name in ("accounting", "events", "insight", "sinks", "streams", "trackers", "config")}
+    assert not {name for name in loaded if any(name == room or name.startswith(room + ".") for room in rooms)}
+    assert {name for name in loaded if name.startswith("botobs.money.")} == {
+        "botobs.money.report",
+        "botobs.money.verbs",
+    }

@@ -9,7 +9,7 @@ from botobs.accounting.entries import read_fill
 from botobs.accounting.numbers import ZERO, exact
 from botobs.accounting.routes import Refused, name
 from botobs.events import FillBooked, FillConflict, FillRefused
-from botobs.money.report import FillReport, Place
+from botobs.money.report import SAID, FillReport, Place
 from botobs.money.tail import Work
 from botobs.trackers.costs import cost_of_fill
 from botobs.trackers.given import order_key
@@ -32,13 +32,8 @@ if TYPE_CHECKING:
     from botobs.trackers.slippage import Slippage, SlippageTracker
     from botobs.trackers.trades import TradeTracker
 
-__all__ = ["SAID", "FillDesk", "Filled"]
+__all__ = ["FillDesk", "Filled"]
 
-#: What the verb `fill` is given beside the order's id, in the order in which `FillDesk.book` takes it.
-SAID = (
-    "price", "qty", "symbol", "side", "fee", "fee_asset", "role", "fill_id", "ts", "venue", "account",
-    "position_side", "kind", "strategy",
-)  # fmt: skip
 _NO_SLIP = (None, None, None)
 _new = tuple.__new__  # a FillReport without the cost of the constructor
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from decimal import Decimal
 
-__all__ = ["NOWHERE", "FillReport", "Place"]
+__all__ = ["NOWHERE", "SAID", "FillReport", "Place"]
+
+#: What the verb `fill` is given beside the order's id, in the order in which `FillDesk.book` takes it.
+SAID = (
+    "price", "qty", "symbol", "side", "fee", "fee_asset", "role", "fill_id", "ts", "venue", "account",
+    "position_side", "kind", "strategy",
+)  # fmt: skip
 
 
 class Place(NamedTuple):

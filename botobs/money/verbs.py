@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from botobs.money.fills import SAID
-from botobs.money.report import NOWHERE, FillReport, Place
+from botobs.money.report import NOWHERE, SAID, FillReport, Place
 from botobs.stages.engine import ENGINES
 from botobs.stages.orders import name_order
 from botobs.stages.verbs import current_tick
