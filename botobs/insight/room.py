@@ -14,6 +14,7 @@ from botobs.insight.depth.tracker import Depth
 from botobs.insight.edge import Edge, EdgeTerms
 from botobs.insight.edge.decisions import Decisions
 from botobs.insight.kept import Keeper
+from botobs.insight.part import Part
 from botobs.insight.price_events import PriceEvents, PriceEventTerms
 from botobs.insight.price_events.around import holdings
 from botobs.insight.regime import UNKNOWN, RegimeTracker
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from botobs.clock import Clock
     from botobs.config import Settings
     from botobs.faults import Faults
-    from botobs.insight.part import Part
     from botobs.money.room import Money
     from botobs.sinks.metrics.readings import Said
     from botobs.stages.engine import Engine
@@ -116,19 +116,23 @@ class Insight:
             self.counterfactual,
             self.edge, self.regime, self.calibration, self.depth, self.price_events, self.explainability,
         )  # fmt: skip
+        # most have nothing to do once a second
+        self._waiting = tuple(part for part in self._parts if type(part).timed is not Part.timed)
+        self._busy = tuple(part for part in self._parts if type(part).chore is not Part.chore)
         self.names = tuple(name for part in self._parts for name in part.names)
         self._keepers = tuple(Keeper(part, self._folder, clock, faults) for part in self._parts if part.file)
-        for event in (TradeOpened, TradeClosed):
-            bus.subscribe(event, self.regime.on_event, immediate=True, _trusted=True)
-        bus.subscribe(TradeClosed, self.calibration.closed, immediate=True, _trusted=True)
-        bus.subscribe(OrderAnnounced, self._taking.order, immediate=True, _trusted=True)
-        bus.subscribe(OrderAnnounced, self._decisions.order, immediate=True, _trusted=True)
-        bus.subscribe(TradeClosed, self.edge.closed, immediate=True, _trusted=True)
-        bus.subscribe(FillBooked, self.edge.filled, immediate=True, _trusted=True)
-        bus.subscribe(OrderAnnounced, self.explainability.ordered, immediate=True, _trusted=True)
-        for deed in (OrderAnnounced, FillBooked, TradeClosed):
-            bus.subscribe(deed, self.price_events.take, immediate=True, _trusted=True)
-        bus.subscribe(OrderAnnounced, self.depth.order, immediate=True, _trusted=True)
+        listeners: tuple[tuple[type[Any], Callable[[Any], object]], ...] = (
+            (TradeOpened, self.regime.on_event), (TradeClosed, self.regime.on_event),
+            (TradeClosed, self.calibration.closed),
+            (OrderAnnounced, self._taking.order), (OrderAnnounced, self._decisions.order),
+            (TradeClosed, self.edge.closed), (FillBooked, self.edge.filled),
+            (OrderAnnounced, self.explainability.ordered),
+            (OrderAnnounced, self.price_events.take), (FillBooked, self.price_events.take),
+            (TradeClosed, self.price_events.take),
+            (OrderAnnounced, self.depth.order),
+        )  # fmt: skip
+        for event, heard in listeners:
+            bus.subscribe(event, heard, immediate=True, _trusted=True)
         money.desk.impact_of = self.depth.impact_of
 
     def begin(self, history: StreamReader | None = None) -> None:
@@ -168,7 +172,7 @@ class Insight:
         """Once a second."""
         now = self._clock.time_ns()
         wanted: dict[str, list[Part]] = {}
-        for part in self._parts:
+        for part in self._waiting:
             for symbol in part.timed:
                 wanted.setdefault(symbol, []).append(part)
         if wanted:
@@ -179,7 +183,7 @@ class Insight:
                 if price is not None:
                     for part in parts:
                         part.price(symbol, price, at, now)
-        for part in self._parts:
+        for part in self._busy:
             part.chore(now)
         self._save()
 
