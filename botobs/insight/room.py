@@ -117,8 +117,8 @@ class Insight:
             self.edge, self.regime, self.calibration, self.depth, self.price_events, self.explainability,
         )  # fmt: skip
         # most have nothing to do once a second
-        self._waiting = tuple(part for part in self._parts if type(part).timed is not Part.timed)
-        self._busy = tuple(part for part in self._parts if type(part).chore is not Part.chore)
+        self._waiting: tuple[Part, ...] = tuple(part for part in self._parts if type(part).timed is not Part.timed)
+        self._busy: tuple[Part, ...] = tuple(part for part in self._parts if type(part).chore is not Part.chore)
         self.names = tuple(name for part in self._parts for name in part.names)
         self._keepers = tuple(Keeper(part, self._folder, clock, faults) for part in self._parts if part.file)
         listeners: tuple[tuple[type[Any], Callable[[Any], object]], ...] = (
@@ -183,8 +183,8 @@ class Insight:
                 if price is not None:
                     for part in parts:
                         part.price(symbol, price, at, now)
-        for part in self._busy:
-            part.chore(now)
+        for busy in self._busy:
+            busy.chore(now)
         self._save()
 
     def _save(self, *, last: bool = False) -> None:

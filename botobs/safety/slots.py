@@ -24,6 +24,8 @@ __all__ = ["Found", "SlotFile", "TooLong", "look", "pack"]
 
 _LOOKS: Final = 5  # somebody may be in the middle of a write
 _LOOK_AGAIN_S: Final = 0.002
+_SETTLED_NS: Final = 100_000_000  # a file that was last written so long ago cannot be written again at the same time
+_BLINDLY: Final = 25  # looks, until one does not rely on the times of files
 _TAIL: Final = len(b',"check":"0123456789abcdef"}\n')
 
 
@@ -119,6 +121,8 @@ class SlotFile:
         self.size = size
         self.image = b""
         self._fd = -1
+        self._seen: tuple[int, int, int] | None = None  # which file it was, and when written, when it said `image`
+        self._looks = 0
 
     def open(self) -> Found:
         """Look what is there, and be ready to write over it."""
@@ -185,13 +189,28 @@ class SlotFile:
         self.image = b""
 
     def changed(self) -> bool:
-        """Whether the file is another than the one written last, or says something else."""
+        """Whether the file is another than the one written last, or says something else.
+
+        Each call of the system lets the bot's thread go and waits for it again, so there is usually one: it tells when
+        the file was written. A time that is too fresh to tell one write from the next is not relied upon.
+        """
         try:
-            if self._fd == -1 or self.path.stat().st_ino != os.fstat(self._fd).st_ino:
+            now, found = time.time_ns(), self.path.stat()
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            self._looks += 1
+            if seen == self._seen and self._looks % _BLINDLY:
+                return False
+            self._seen = None
+            if self._fd == -1 or found.st_ino != os.fstat(self._fd).st_ino:
                 return True
-            return os.pread(self._fd, len(self.image) + 1, 0) != self.image
+            if os.pread(self._fd, len(self.image) + 1, 0) != self.image:
+                return True
         except OSError:
+            self._seen = None
             return True
+        if now - found.st_mtime_ns > _SETTLED_NS:
+            self._seen = seen
+        return False
 
     def sync(self) -> None:
         """Return when what was written would survive the machine.
@@ -205,6 +224,7 @@ class SlotFile:
 
     def close(self) -> None:
         """Give the descriptor back."""
+        self._seen = None
         fd, self._fd = self._fd, -1
         if fd != -1:
             os.close(fd)
