@@ -113,7 +113,10 @@ def pair(tmp_path_factory):
     return [(place, out) for place, (out, _) in zip(places, told, strict=True)]
 
 
-TIMES = {"ts", "latency", "latency_ms", "fill_ts", "entry_ts", "exit_ts", "received", "predicted_ts", "bar_ts"}
+TIMES = {
+    "ts", "latency", "latency_ms", "fill_ts", "entry_ts", "exit_ts", "received", "predicted_ts", "bar_ts", "decided_ts",
+    "book_ts", "age_ms",
+}  # fmt: skip
 
 
 def without_times(record):
@@ -180,6 +183,7 @@ def test_the_same_seed_leaves_the_same_records(pair):
         found.append({name: [without_times(each) for each in reader.read(name)] for name in streams})
         # prices are looked at once a second, too: what is seen then depends on the time
         found[-1]["price_events"] = [each for each in found[-1]["price_events"] if each["event"] == "bar"]
+        found[-1]["order_book"] = [each for each in found[-1]["order_book"] if each.get("decision")]
         found[-1]["ledger"] = [without_times(each) for each in lines(place / "data/metrics/fills.jsonl")]
     assert found[0] == found[1]
     assert len(found[0]["signals"]) == 80
@@ -435,7 +439,7 @@ def commands_shown(out):
 def test_the_commands_it_shows_work_on_what_it_wrote(tmp_path):
     out = demo("--seconds=2", "--seed=3", "--port=0", "--data-dir=my data", cwd=tmp_path).stdout
     shown = commands_shown(out)
-    assert [line.split()[0] for line in shown] == ["jq", "python", "jq", "jq", *["botobs"] * 4]
+    assert [line.split()[0] for line in shown] == ["jq", "python", "jq", "botobs", "jq", *["botobs"] * 4]
     assert all("my data" in line for line in shown)
     for line in shown:
         words = shlex.split(line)

@@ -166,6 +166,7 @@ class Bot:
         with botobs.tick(bar.symbol, bar_id=bar.id) as tick:
             # a tick takes prices too; a mark also says when the exchange made it, however late it got here
             botobs.mark(bar.symbol, bid=bar.bid, ask=bar.ask, ts=bar.ts)
+            botobs.book(bar.symbol, [(bar.bid, bar.bid_qty)], [(bar.ask, bar.ask_qty)], ts=bar.ts)
             x = features(self._bars[bar.symbol])
             view = await predict(x)
             held = self._exchange.position(bar.symbol)
@@ -180,6 +181,7 @@ class Bot:
                 pred_bps=view.pred_bps,
                 strength=view.strength,
                 confidence=view.confidence,
+                candidates={"trend": x["trend"], "reversion": -x["zscore"]},
                 mid=bar.mid,
             )
             if intent.side is not None:

@@ -27,9 +27,12 @@ _ABOUT: Final = {
     "calibration": "predictions, and what came",
     "costs": "fees, slippage and funding",
     "counterfactual": "what else would have made",
+    "decisions": "what was known at each order",
+    "edge": "prices after decisions",
     "equity_curve": "equity as it went, to plot",
     "execution": "orders sent, filled, withdrawn",
     "order_book": "order books, at each decision too",
+    "price_events": "bars, levels, spikes, gaps",
     "regime_transition": "changes of a market's regime",
     "rejections": "what was refused; the market then",
     "runs": "when botobs started and ended",
@@ -203,6 +206,8 @@ def _look(outcome: Outcome) -> list[str]:
         lines += [
             "  # the best trade of all",
             f"  jq -s {shlex.quote(best)} {shlex.quote(str(logs / 'trade_lifecycle.jsonl'))}",
+            "  # the last one, from what was predicted to what was earned",
+            f"  botobs explain last --data-dir {shlex.quote(str(outcome.scene.data_dir))}",
         ]
     if outcome.reading.standing.totals.fills:
         ledger = outcome.scene.data_dir / "metrics" / "fills.jsonl"
