@@ -7,7 +7,8 @@
 
    It knows the Python classes by the places of their slots, which it looks up when it is told of them, and keeps nothing
    of a running stage. It runs under the interpreter's lock, and calls no Python code between reading a figure and
-   writing it. */
+   writing it. Whatever the garbage collector looks after may start it when made, and with it the bot's code: what was
+   taken out of a slot before that is held. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -277,8 +278,10 @@ leave(PyObject *self, PyObject *const *args, Py_ssize_t given)
     Py_INCREF(tick);
     Py_INCREF(cell);
     Py_INCREF(counts);
+    Py_INCREF(parent); /* a collection while the context is made may end a generator's stage, and unhang it here */
     PUT(live, live_slots, LIVE_T1, said);
     token = PyContextVar_Set(the.variable, parent);
+    Py_DECREF(parent);
     said = NULL;
     done = -1;
     if (token != NULL) {
@@ -429,9 +432,11 @@ told(PyObject *Py_UNUSED(module), PyObject *tick)
     root_ = AT(tick, tick_slots, TICK_ROOT);
     if (list == NULL || root_ == NULL || !PyList_CheckExact(list))
         Py_RETURN_NONE;
+    Py_INCREF(list); /* a collection while the copy is made may change the tick */
+    Py_INCREF(root_);
     found = PyDict_Copy(latency.nothing);
     if (found == NULL)
-        return NULL;
+        goto done;
     for (Py_ssize_t n = 0; n < PyList_GET_SIZE(list); n++) {
         PyObject *live = PyList_GET_ITEM(list, n), *stage, *key;
         long long begun, ended;
@@ -456,25 +461,25 @@ told(PyObject *Py_UNUSED(module), PyObject *tick)
         said = PyFloat_FromDouble(ms);
         if (said == NULL || PyDict_SetItem(found, key, said) < 0) {
             Py_XDECREF(said);
-            Py_DECREF(found);
-            return NULL;
+            Py_CLEAR(found);
+            goto done;
         }
         Py_DECREF(said);
     }
     said = PyFloat_FromDouble(total);
-    if (said == NULL || PyDict_SetItem(found, latency.total, said) < 0) {
-        Py_XDECREF(said);
-        Py_DECREF(found);
-        return NULL;
-    }
-    Py_DECREF(said);
-    return found;
+    if (said == NULL || PyDict_SetItem(found, latency.total, said) < 0)
+        Py_CLEAR(found);
+    Py_XDECREF(said);
+    goto done;
 
 unusual:
     if (PyErr_Occurred())
         PyErr_Clear();
-    Py_DECREF(found);
-    Py_RETURN_NONE;
+    Py_SETREF(found, Py_NewRef(Py_None));
+done:
+    Py_DECREF(root_);
+    Py_DECREF(list);
+    return found;
 }
 
 /* Put a number's decimal digits, at least so many of them. */

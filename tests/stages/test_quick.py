@@ -308,3 +308,64 @@ def test_nothing_is_left_behind():
         turns(3_000)
         assert len(gc.get_objects()) - before[0] < 100
         assert sys.getallocatedblocks() - before[1] < 500
+
+
+class Unhanging:
+    """Garbage that, when it is collected, changes what is being looked at."""
+
+    def __init__(self, change):
+        self.change, self.ring = change, self
+
+    def __del__(self):
+        self.change()
+
+
+def at_the_next(number):
+    """Have garbage collected when so many more objects were made."""
+    gc.set_threshold(gc.get_count()[0] + number)
+
+
+@pytest.fixture
+def by_hand():
+    before = gc.get_threshold()
+    gc.set_threshold(1_000_000)
+    yield
+    gc.set_threshold(*before)
+
+
+@compiled
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_generator_collected_while_a_stage_ends_takes_no_context_along(by_hand, number):
+    def steps():
+        with botobs.stage("above"):
+            yield
+
+    with running(keep="none"):
+        ring = [steps()]
+        ring.append(ring)
+        next(ring[0])
+        stage = botobs.stage("below")
+        stage.__enter__()
+        gc.collect()
+        del ring
+        at_the_next(number)
+        stage.__exit__(None, None, None)
+        gc.set_threshold(1_000_000)
+        left = botobs.stages.live.get_context()
+        assert sys.getrefcount(left) > 2  # the context's own, too
+        botobs.stages.live.set_context(botobs.stages.live.Context())
+
+
+@compiled
+@pytest.mark.parametrize("number", range(1, 4))
+def test_latency_is_told_of_the_stages_that_there_were(by_hand, number):
+    with running(), botobs.tick("BTC") as this:
+        with botobs.risk():
+            pass
+        plain = latency.told_at_once(this)
+        gc.collect()
+        Unhanging(lambda: setattr(this, "spans", []))
+        at_the_next(number)
+        found = quick.told(this)
+        gc.set_threshold(1_000_000)
+        assert found in (plain, {**dict.fromkeys(plain, 0.0)})
