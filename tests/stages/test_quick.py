@@ -54,6 +54,17 @@ def test_without_it_everything_is_python():
     subprocess.run([sys.executable, "-c", script], check=True, env=env, timeout=60)
 
 
+def test_a_clock_that_was_replaced_before_the_import_is_asked():
+    script = (
+        "from freezegun import freeze_time\n"
+        "with freeze_time('2026-01-02') as frozen:\n"
+        "    import botobs; from tests.stages.engines import running\n"
+        "    with running(), botobs.tick('BTC'), botobs.model() as live: frozen.tick(2.0)\n"
+        "assert live.t1 - live.t0 == 2 * 10**9, live.t1 - live.t0\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, cwd=ROOT)
+
+
 @pytest.fixture
 def hook():
     """`hatch_build.py` without hatchling, which only the build has."""
