@@ -18,7 +18,10 @@ from .ids import Ids
 from .live import Live, get_context, set_context
 from .tick import MOST_SPANS, Tick
 
-__all__ = ["quick"]
+__all__ = ["UNFIT", "quick"]
+
+#: What being told of a class gives in a compiled module of another version, or in one that knows it already (a reload).
+UNFIT: Final = (AttributeError, TypeError, ValueError, RuntimeError)
 
 _DIRECT: Final = "clock_gettime(CLOCK_MONOTONIC)"
 
@@ -35,9 +38,9 @@ def _told() -> Any:
             variable, time.perf_counter_ns, time.get_clock_info("perf_counter").implementation == _DIRECT, ENGINES,
             Context, Live, Tick, Engine, SymbolCells, Cell, Ids, BOUNDS_NS, MOST_SPANS,
         )  # fmt: skip
-    except (TypeError, ValueError, RuntimeError):  # of another version: Python does it all
+        tick.begun_at_once = compiled.begun
+    except UNFIT:  # Python does it all
         return None
-    tick.begun_at_once = compiled.begun
     return compiled
 
 

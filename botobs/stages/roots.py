@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .hasten import quick
+from .hasten import UNFIT, quick
 from .live import Live, foreign_span
 from .tick import blank
 
@@ -54,5 +55,6 @@ def _inherit(tick: Tick, live: Live, above: Live) -> None:
 
 
 if quick is not None:
-    quick.know_turns(root_of)
-    root_of = quick.root
+    with suppress(*UNFIT):
+        quick.know_turns(root_of)
+        root_of = quick.root

@@ -8,13 +8,14 @@ anything. Entering and leaving are written out in full: a function call costs a 
 from __future__ import annotations
 
 from bisect import bisect_left
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import latency
 from .cells import BOUNDS_NS, LEAST_NS
 from .engine import ENGINES
-from .hasten import quick
+from .hasten import UNFIT, quick
 from .latency import LATENCY_KEYS, TOTAL
 from .live import Live, foreign_span, get_context, live_in, plain, set_context
 from .roots import root_of
@@ -305,7 +306,8 @@ def _settled(site: Site, tick: Tick, live: Live, cell: Cell, took: int) -> None:
 
 
 if quick is not None:
-    Stage.__enter__, Stage.__exit__ = quick.know_stages(  # type: ignore[method-assign]  # the same, compiled
-        Stage, Stage.__enter__, Stage.__exit__, _settled
-    )
-    latency.at_once = latency.compiled(quick)
+    with suppress(*UNFIT):
+        Stage.__enter__, Stage.__exit__ = quick.know_stages(  # type: ignore[method-assign]  # the same, compiled
+            Stage, Stage.__enter__, Stage.__exit__, _settled
+        )
+        latency.at_once = latency.compiled(quick)

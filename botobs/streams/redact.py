@@ -191,8 +191,8 @@ def familiar(known: set[str], nests: tuple[str, ...], value: Mapping[str, object
     return line.count(b"{") == seen
 
 
-_familiar: Callable[[set[str], tuple[str, ...], Mapping[str, object], bytes], bool] = (
-    familiar if quick is None else quick.familiar
+_familiar: Callable[[set[str], tuple[str, ...], Mapping[str, object], bytes], bool] = getattr(
+    quick, "familiar", familiar
 )
 
 

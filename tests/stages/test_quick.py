@@ -65,6 +65,42 @@ def test_a_clock_that_was_replaced_before_the_import_is_asked():
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60, cwd=ROOT)
 
 
+@compiled
+@pytest.mark.parametrize(
+    "lacks", ["know", "know_stages", "know_turns", "know_latency", "know_spans", "begun", "root", "told", "familiar"]
+)
+def test_a_module_of_another_version_ends_no_import(lacks):
+    script = (
+        "import importlib.util, sys, types\n"
+        "spec = importlib.util.spec_from_file_location('_quick', sys.argv[1])\n"
+        "made = importlib.util.module_from_spec(spec); spec.loader.exec_module(made)\n"
+        "fewer = types.SimpleNamespace(**{name: each for name, each in vars(made).items() if name != sys.argv[2]})\n"
+        "sys.modules['botobs._quick'] = fewer\n"
+        "import botobs, botobs.streams.redact; from tests.stages.engines import running; from botobs.sinks.spans import SpanEncoder\n"
+        "with running(keep='all') as bench:\n"
+        "    bench.engine.export = SpanEncoder(bench.engine, lambda count, data: sent.append(count)); sent = []\n"
+        "    with botobs.tick('BTC', 1) as this:\n"
+        "        with botobs.model(): this.signal(strength=1)\n"
+        "assert sent == [2] and len(bench.lines) == 1 and not bench.faults.errors\n"
+        "assert bench.counts() == {('tick', 'BTC'): 1, ('model', 'BTC'): 1}\n"
+    )
+    subprocess.run([sys.executable, "-c", script, quick.__file__, lacks], check=True, timeout=60, cwd=ROOT)
+
+
+@compiled
+def test_modules_may_be_loaded_again():
+    script = (
+        "import importlib, sys, botobs; from tests.stages.engines import running\n"
+        "for name in ('roots', 'site', 'turn', 'verbs'): importlib.reload(sys.modules[f'botobs.stages.{name}'])\n"
+        "import botobs.sinks.spans; importlib.reload(botobs.sinks.spans)\n"
+        "verbs = sys.modules['botobs.stages.verbs'].StageVerbs()\n"
+        "with running() as bench:\n"
+        "    with verbs.tick('BTC', 1) as this, verbs.model(): this.signal(strength=1)\n"
+        "assert bench.lines and bench.counts() == {('tick', 'BTC'): 1, ('model', 'BTC'): 1}\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, cwd=ROOT)
+
+
 @pytest.fixture
 def hook():
     """`hatch_build.py` without hatchling, which only the build has."""
