@@ -348,7 +348,7 @@ static PyObject *
 root(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
 {
     PyObject *site, *engine, *parent, *cells, *tick = NULL, *live = NULL, *list, *unix_now, *raw;
-    long long now, wall;
+    long long now;
 
     if (turns.root_of == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "nothing is known of turns");
@@ -395,13 +395,11 @@ root(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     unix_now = PyObject_CallNoArgs(AT(engine, engine_slots, ENGINE_WALL));
     if (unix_now == NULL)
         goto failed;
-    wall = PyLong_AsLongLong(unix_now);
+    AT(live, live_slots, LIVE_T0) = read_clock(&now) < 0 ? NULL : PyLong_FromLongLong(now);
+    if (AT(live, live_slots, LIVE_T0) != NULL) /* a clock gone mad may tell any number */
+        AT(tick, tick_slots, TICK_OFFSET) = PyNumber_Subtract(unix_now, AT(live, live_slots, LIVE_T0));
     Py_DECREF(unix_now);
-    if ((wall == -1 && PyErr_Occurred()) || read_clock(&now) < 0)
-        goto failed;
-    AT(live, live_slots, LIVE_T0) = PyLong_FromLongLong(now);
-    AT(tick, tick_slots, TICK_OFFSET) = PyLong_FromLongLong(wall - now);
-    if (AT(live, live_slots, LIVE_T0) == NULL || AT(tick, tick_slots, TICK_OFFSET) == NULL)
+    if (AT(tick, tick_slots, TICK_OFFSET) == NULL)
         goto failed;
     Py_DECREF(tick);
     return live;
@@ -529,8 +527,8 @@ begun(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
         Py_RETURN_NONE;
     if (read_clock(&now) < 0)
         return NULL;
-    now += offset;
-    if (now < began || now - began >= 1000000000LL)
+    now = (long long)((unsigned long long)now + (unsigned long long)offset);
+    if (now < began || (unsigned long long)now - (unsigned long long)began >= 1000000000ULL)
         Py_RETURN_NONE;
     PyObject *trace = AT(tick, tick_slots, TICK_TRACE);
     if (trace == NULL || !PyLong_CheckExact(trace))
@@ -729,9 +727,9 @@ children(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
         whole(AT(live, live_slots, LIVE_T1), &ended);
         parent = AT(live, live_slots, LIVE_PARENT);
         memcpy(at, PyBytes_AS_STRING(head), (size_t)PyBytes_GET_SIZE(head));
-        at = put_number(at + PyBytes_GET_SIZE(head), (unsigned long long)(begun + offset));
+        at = put_number(at + PyBytes_GET_SIZE(head), (unsigned long long)begun + (unsigned long long)offset);
         *at++ = 0x41; /* the end */
-        at = put_number(at, (unsigned long long)(ended + offset));
+        at = put_number(at, (unsigned long long)ended + (unsigned long long)offset);
         memcpy(at, PyBytes_AS_STRING(args[3]), TRACE);
         memcpy(at + TRACE, PyBytes_AS_STRING(args[4]), TAG);
         memcpy(at + TRACE + TAG, PyBytes_AS_STRING(AT(parent, live_slots, LIVE_SID)), ID);

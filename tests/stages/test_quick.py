@@ -217,6 +217,17 @@ def test_a_record_begins_alike(monkeypatch, bar, symbol):
 
 
 @compiled
+@pytest.mark.parametrize("wall", [0, -5, 2**63 - 1, 2**63, 10**20, -(2**70)])
+def test_a_turn_begins_whatever_the_wall_clock_says(wall):
+    with running() as bench:
+        bench.engine.wall = lambda: wall
+        with botobs.tick("BTC", 1) as this, botobs.model():
+            assert this.offset + this.root.t0 == wall
+            this.signal()
+    assert len(bench.lines) == 1
+
+
+@compiled
 def test_a_record_over_the_seconds_end_is_dated_right():
     with running() as bench, botobs.tick("BTC", 1) as this:
         for ahead in (0, 999_999_999, -1, 5 * 10**9):
