@@ -5,6 +5,7 @@ Nothing here makes an installation fail: what cannot be compiled is left out, an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
@@ -29,17 +30,28 @@ class QuickHook(BuildHookInterface):  # type: ignore[type-arg]  # it takes whate
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - as the plugin is called
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before anything is packed."""
         if self.target_name != "wheel":
             return
-        found = compiled(Path(self.root))
+        try:
+            found = compiled(Path(self.root))
+        except Exception as error:  # a folder that cannot be written, a compiler that nobody can call
+            found = f"{type(error).__name__}: {error}"
         if isinstance(found, str):
+            if version == "editable":  # one of an earlier installation may be of another source
+                with contextlib.suppress(OSError):
+                    made(Path(self.root)).unlink()
             self.app.display_warning(f"botobs stays in pure Python: {found}")
             return
         build_data["artifacts"].append(found.relative_to(self.root).as_posix())
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+
+
+def made(root: Path) -> Path:
+    """Where the compiled module stands."""
+    return root / "botobs" / f"_quick{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
 def compiled(root: Path) -> Path | str:
@@ -50,19 +62,18 @@ def compiled(root: Path) -> Path | str:
         return f"nothing is compiled for {platform.python_implementation()} on {sys.platform}"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "it needs the interpreter's lock"
-    source = root / "botobs" / "_quick.c"
-    made = source.with_name(f"_quick{sysconfig.get_config_var('EXT_SUFFIX')}")
+    target = made(root)
     with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / made.name
-        problem = _compile(source, draft)
+        draft = Path(folder) / target.name
+        problem = _compile(root / "botobs" / "_quick.c", draft)
         if problem is not None:
             return problem
         # replaced in one go: a running bot may have the old one open
-        beside = made.with_name(f".{made.name}.new")
+        beside = target.with_name(f".{target.name}.new")
         beside.write_bytes(draft.read_bytes())
         beside.chmod(0o755)
-        beside.replace(made)
-    return made
+        beside.replace(target)
+    return target
 
 
 def _compile(source: Path, draft: Path) -> str | None:
@@ -74,9 +85,10 @@ def _compile(source: Path, draft: Path) -> str | None:
         f"-I{sysconfig.get_path('include')}", str(source), "-o", str(draft),
     ]  # fmt: skip
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)  # noqa: S603
+        done = subprocess.run(command, check=False, capture_output=True, timeout=300)  # noqa: S603
         if done.returncode:
-            return f"it does not compile here: {done.stderr.strip()[-500:]}"
+            said = done.stderr.decode(errors="replace").strip()  # in whatever language and encoding
+            return f"it does not compile here: {said[-500:]}"
     except (OSError, subprocess.SubprocessError) as error:
         return f"no compiler: {error}"
     try:

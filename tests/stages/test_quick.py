@@ -143,6 +143,48 @@ def test_what_cannot_be_compiled_is_left_out_and_said(hook, tmp_path, monkeypatc
     assert PURE in hook.compiled(tmp_path)
 
 
+def built(hook, root, version="standard"):
+    """What the hook says at a build; the build goes on."""
+    said = []
+    this = hook.QuickHook()
+    this.root, this.target_name = str(root), "wheel"
+    this.app = types.SimpleNamespace(display_warning=said.append)
+    data = {"artifacts": []}
+    this.initialize(version, data)
+    assert bool(said) is not bool(data["artifacts"])
+    return said
+
+
+def test_no_trouble_ends_an_installation(hook, tmp_path, monkeypatch):
+    (tmp_path / "botobs").mkdir()
+    (tmp_path / "botobs/_quick.c").write_text("int")
+    monkeypatch.delenv(PURE, raising=False)
+    monkeypatch.setenv("CC", "cc '")
+    assert "quotation" in built(hook, tmp_path)[0]
+    (tmp_path / "cc.py").write_text("import os, sys; os.write(2, b'\\xfcber'); sys.exit(1)")
+    monkeypatch.setenv("CC", f"{sys.executable} {tmp_path / 'cc.py'}")
+    assert "\N{REPLACEMENT CHARACTER}ber" in built(hook, tmp_path)[0]
+    monkeypatch.setattr(hook, "_compile", lambda _source, draft: draft.touch())
+    monkeypatch.setattr(hook.Path, "write_bytes", read_only)
+    assert "Read-only" in built(hook, tmp_path)[0]
+
+
+def read_only(*_args):
+    raise OSError(30, "Read-only file system")
+
+
+def test_an_older_module_is_not_used_in_place_of_one_that_cannot_be_compiled(hook, tmp_path, monkeypatch):
+    (tmp_path / "botobs").mkdir()
+    (tmp_path / "botobs/_quick.c").write_text("int")
+    old = hook.made(tmp_path)
+    old.write_bytes(b"")
+    monkeypatch.setenv(PURE, "1")
+    assert built(hook, tmp_path)  # a wheel: it is not packed, and stays
+    assert old.exists()
+    assert built(hook, tmp_path, "editable")
+    assert not old.exists()
+
+
 @compiled
 @given(st.lists(st.tuples(st.sampled_from(("feature", "model", "risk", "own")), st.integers(0, 5 * 10**9)), max_size=6),
        st.integers(0, 5), st.booleans())  # fmt: skip
