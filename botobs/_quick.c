@@ -166,7 +166,9 @@ enter(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_DECREF(token);
     if (read_clock(&now) < 0)
         goto failed;
-    PUT(live, live_slots, LIVE_T0, PyLong_FromLongLong(now));
+    AT(live, live_slots, LIVE_T0) = PyLong_FromLongLong(now); /* nobody has put anything there yet */
+    if (AT(live, live_slots, LIVE_T0) == NULL)
+        goto failed;
     Py_DECREF(parent);
     Py_DECREF(tick);
     Py_XDECREF(spans);

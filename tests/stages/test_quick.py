@@ -469,3 +469,23 @@ def test_latency_is_told_of_the_stages_that_there_were(by_hand, number):
         found = quick.told(this)
         gc.set_threshold(1_000_000)
         assert found in (plain, {**dict.fromkeys(plain, 0.0)})
+
+
+@compiled
+def test_entering_without_memory_is_one_error():
+    _testcapi = pytest.importorskip("_testcapi")
+    stage = botobs.stage("x")
+    found = set()
+    with running():
+        for number in range(1, 7):
+            _testcapi.set_nomemory(number, number + 1)
+            try:
+                live = stage.__enter__()
+            except BaseException as error:  # noqa: BLE001, PERF203
+                _testcapi.remove_mem_hooks()
+                found.add(type(error))
+            else:
+                _testcapi.remove_mem_hooks()
+                assert live.t0
+            botobs.stages.live.set_context(botobs.stages.live.Context())
+    assert found <= {MemoryError}
