@@ -1,7 +1,7 @@
 """The switch from outside the process: for the command line, whether the bot runs or not, without a server.
 
-A trip and a reset are written into the state file itself; a running bot looks there within a second. Both work on a full
-disk.
+A trip and a reset are written into the state file itself; a running bot looks there within a second. Both work on a
+full disk.
 """
 
 from __future__ import annotations
