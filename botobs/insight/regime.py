@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
@@ -32,6 +33,7 @@ TREND, CHOP, UNKNOWN = "trend", "chop", "unknown"
 ADX = "adx"  # who says so, where the bot has no classifier
 
 _MOST_SYMBOLS = 2_000
+_IDLE_NS = 86_400_000_000_000  # a market without a bar for so long makes room for another
 _MOST_NAMES = 20  # of regimes; each may have lines of its own elsewhere
 _OTHER = "other"
 _LIMIT_S = 1.0
@@ -60,13 +62,14 @@ class Regime:
 class _Standing:
     """Where one symbol stands."""
 
-    __slots__ = ("at", "bars", "candidate", "dated", "held", "last", "meter", "name", "seen", "since", "spent")
+    __slots__ = ("at", "bars", "candidate", "dated", "held", "last", "meter", "name", "seen", "since", "spent", "used")
 
     def __init__(self) -> None:
         self.meter = Meter()
         self.name = UNKNOWN
         self.since = 0  # nanoseconds; the bar from which on it is the regime
         self.at = 0
+        self.used = 0  # when its last bar was told
         self.bars = 0  # in this regime
         self.seen = 0  # in all
         self.dated: int | None = None  # the newest time that the exchange gave
@@ -88,6 +91,7 @@ class RegimeTracker(Part):
 
     Attributes:
         odd: How many bars could not be used: no prices, or not newer than the last one.
+        left_out: How many bars were of a market that is one too many.
 
     Example:
         >>> regime = RegimeTracker()
@@ -118,11 +122,12 @@ class RegimeTracker(Part):
         self._clock = adapt(clock)
         self._limit_s = limit_s
         self._lock = threading.RLock()
-        self._known: dict[str, _Standing] = {}
+        self._known: OrderedDict[str, _Standing] = OrderedDict()  # the one that had no bar for longest is the first
+        self._gone: dict[str, int] = {}  # bars in each regime, of markets that made room
         self._names: dict[str, None] = dict.fromkeys((TREND, CHOP, UNKNOWN))
         self._classifier: Classifier | None = None
         self._earned = Earned()
-        self.odd = 0
+        self.odd = self.left_out = 0
         self.changes = 0  # goes up with everything worth keeping soon
 
     # -- what happens ------------------------------------------------------------------------------------------------
@@ -224,7 +229,7 @@ class RegimeTracker(Part):
             symbol = plain(symbol) or UNKNOWN
         with self._lock:
             places = self._known.values() if symbol is None else filter(None, [self._known.get(symbol)])
-            bars: dict[str, int] = {}
+            bars: dict[str, int] = dict(self._gone) if symbol is None else {}
             for place in places:
                 for name, count in place.spent.items():
                     bars[name] = bars.get(name, 0) + count
@@ -255,9 +260,6 @@ class RegimeTracker(Part):
         """Take a bar in; what is known after it. `None`: it was none, or is not newer than the last one."""
         known = self._known.get(symbol)
         if known is None:
-            if len(self._known) >= _MOST_SYMBOLS:
-                self.odd += 1
-                return None
             known = _Standing()
         try:
             opened, high, low, close = (float(price) for price in prices)
@@ -269,7 +271,12 @@ class RegimeTracker(Part):
         if late or not known.meter.bar(high, low, close):
             self.odd += 1
             return None
+        if symbol not in self._known and len(self._known) >= _MOST_SYMBOLS and not self._make_room(now):
+            self.left_out += 1  # it has no regime, and is a bar all the same
+            return None
         self._known[symbol] = known
+        self._known.move_to_end(symbol)
+        known.used = now
         known.dated = known.dated if dated is None else dated
         known.at = now if dated is None else dated
         known.seen += 1
@@ -279,6 +286,17 @@ class RegimeTracker(Part):
             bars=known.seen, adx=found.adx.value, plus_di=found.adx.plus, minus_di=found.adx.minus,
             atr=found.atr.value, volatility_bps=known.meter.volatility_bps, regime=known.name,
         )  # fmt: skip
+
+    def _make_room(self, now: int) -> bool:
+        """Let go of the market that had no bar for longest."""
+        idle, known = next(iter(self._known.items()))
+        if now - known.used < _IDLE_NS:
+            return False
+        del self._known[idle]
+        for name, count in known.spent.items():
+            self._gone[name] = self._gone.get(name, 0) + count
+        self.changes += 1
+        return True
 
     def _said(self, market: Market) -> tuple[str, str]:
         """Which regime this bar speaks for, and who says so. Not under the lock: the bot's function may ask."""
@@ -349,6 +367,7 @@ class RegimeTracker(Part):
             return {
                 "symbols": {symbol: _kept(known) for symbol, known in self._known.items()},
                 "names": list(self._names),
+                "gone": dict(self._gone),
                 "earned": self._earned.state(),
             }
 
@@ -360,6 +379,7 @@ class RegimeTracker(Part):
                 self._earned = Earned.of_state(state["earned"])
                 self._names.update(dict.fromkeys(str(name) for name in state["names"][:_MOST_NAMES]))
                 symbols = dict(state["symbols"])
+                self._gone = {str(name): int(count) for name, count in state.get("gone", {}).items()}
             except Exception as error:
                 return [f"regimes: {type(error).__name__}"]
             for symbol, told in symbols.items():
@@ -387,6 +407,7 @@ def _again(symbol: str, told: list[Any]) -> _Standing:
     known = _Standing()
     known.meter = Meter.of_state(told[0])
     known.name, known.since, known.at, known.bars, known.seen = str(told[1]), *(int(value) for value in told[2:6])
+    known.used = known.at
     known.dated = None if told[6] is None else int(told[6])
     known.candidate, known.held = None if told[7] is None else str(told[7]), int(told[8])
     known.spent = {str(name): int(count) for name, count in told[9].items()}

@@ -89,6 +89,20 @@ def test_each_signal_is_judged_by_the_bar_after_it_whatever_comes_in_between(bac
     assert obs.calibration.line(SYMBOL, "o").n == 1
 
 
+def test_a_market_too_many_for_a_regime_has_its_decisions_settled_all_the_same(backtest, monkeypatch):
+    monkeypatch.setattr("botobs.insight.regime._MOST_SYMBOLS", 1)
+    obs, _ = backtest
+    bar(obs, 100.0)
+    for n in range(3):
+        with obs.tick("ETH-USD", price=100.0) as tick:
+            tick.signal(source="lgbm", pred_bps=50, candidates={"lgbm": "buy"})
+        obs.bar("ETH-USD", 100.0, 101.0, 100.0, 101.0)
+        assert (obs.regime.left_out, obs.regime.odd) == (n + 1, 0)
+    assert (obs.calibration.line().n, len(obs.calibration.waiting)) == (3, 0)
+    table = obs.counterfactual.table()
+    assert (table["lgbm"].n, table.waiting, table.lost) == (3, 0, 0)
+
+
 def test_another_horizon_does_not_wait_for_what_the_old_one_waited_for(backtest):
     obs, clock = backtest
     for over in ("2 bars", "trade", "30s"):  # no bar ever comes

@@ -336,7 +336,22 @@ def test_what_is_kept_has_a_bound(monkeypatch):
     assert len(state["earned"]["trades"]) == 50 >= len(state["earned"]["opened"])
     assert len(state["earned"]["cells"]) <= 11
     assert tracker.performance()["unknown"].n == 200
-    assert tracker.odd == 190
+    assert (tracker.odd, tracker.left_out) == (0, 190)
+
+
+def test_a_market_without_bars_for_a_day_makes_room(monkeypatch):
+    monkeypatch.setattr("botobs.insight.regime._MOST_SYMBOLS", 2)
+    tracker, hour = RegimeTracker(), 3600 * 10**9
+    for n, symbol in ((0, "expired"), (1, "traded"), (24, "traded"), (24, "new"), (24, "expired")):
+        tracker.bar(symbol, 100, 101, 99, 100, now_ns=n * hour)
+    assert (tracker.left_out, tracker.symbols) == (1, ["traded", "new"])
+    tracker.bar("expired", 100, 101, 99, 100, now_ns=48 * hour)
+    assert (tracker.left_out, tracker.symbols) == (1, ["new", "expired"])
+    again = RegimeTracker()
+    assert again.restore(json.loads(json.dumps(tracker.state()))) == []
+    for one in (tracker, again):
+        assert one.performance()["unknown"].bars == 5  # also those of markets that made room
+        assert one.performance("expired")["unknown"].bars == 1
 
 
 # -- the tables
