@@ -19,6 +19,8 @@ __all__ = ["Due", "Waiting"]
 
 _MOST: Final = 4_000
 _MOST_EACH: Final = 64  # of one symbol
+_LONGEST_NS: Final = 7 * 86_400 * 1_000_000_000  # whose bars do not come for so long makes room
+_SWEEP_NS: Final = 60 * 1_000_000_000
 _CLOSE: Final = 20  # a price within this part of the horizon before its end is as good as one at its end
 
 
@@ -71,6 +73,7 @@ class Waiting:
     def __init__(self) -> None:
         self._of: dict[str, list[Due]] = {}
         self._count = 0
+        self._swept = 0
         self.lost = 0
 
     def __len__(self) -> int:
@@ -78,6 +81,8 @@ class Waiting:
 
     def put(self, due: Due) -> bool:
         """Wait for it; `False`: there are too many."""
+        if self._count >= _MOST:
+            self._sweep(due.since)
         own = self._of.setdefault(due.symbol, [])
         if self._count >= _MOST or len(own) >= _MOST_EACH:
             self.lost += 1
@@ -88,6 +93,16 @@ class Waiting:
         own.append(due)
         self._count += 1
         return True
+
+    def _sweep(self, now: int) -> None:
+        """Give up those of markets that have no bars any more, such as contracts that expired."""
+        if 0 <= now - self._swept < _SWEEP_NS:
+            return
+        self._swept = now
+        for own in list(self._of.values()):
+            for due in [due for due in own if now - due.since > _LONGEST_NS]:
+                self._take(due)
+                self.lost += 1
 
     @property
     def timed(self) -> list[str]:

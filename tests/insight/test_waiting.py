@@ -30,6 +30,16 @@ def test_bars_are_counted_per_symbol():
     assert list(waiting.bar("SOL", 1.0)) == []
 
 
+def test_markets_whose_bars_do_not_come_any_more_make_room(monkeypatch):
+    monkeypatch.setattr("botobs.insight.waiting._MOST", 3)
+    waiting, day = Waiting(), 86_400 * S
+    assert [waiting.put(due("1 bar", symbol=f"OPT-{n}", since=T0 + n * day)) for n in range(4)] == [True] * 3 + [False]
+    assert not waiting.put(due("1 bar", symbol="OPT-4", since=T0 + 7 * day))
+    assert waiting.put(due("1 bar", symbol="OPT-4", since=T0 + 8 * day))
+    assert (len(waiting), waiting.lost) == (3, 3)  # two had no room, and the first waited in vain
+    assert list(waiting.bar("OPT-0", 101.0)) == []
+
+
 def seen(over, *prices, since=T0):
     """What a prediction at 100 comes to when these are seen: (price, when, looked at when)."""
     waiting = Waiting()
