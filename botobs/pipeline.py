@@ -46,6 +46,7 @@ class Drainer:
         self._over = False
         self._aside_until = 0.0
         self._begun_ns = 0  # when the present slice began
+        self._chores_s = 0.0  # when chores were begun last
         self.cpu_ns = 0
         self._thread = threading.Thread(target=self._run, name="botobs-drain", daemon=True)
 
@@ -74,14 +75,18 @@ class Drainer:
             self._wake.wait(_ROUND_S)
             self._wake.clear()
             self._begun_ns = time.perf_counter_ns()
-            for chore in self._chores:
-                try:
-                    chore()
-                except Exception as error:
-                    self._count(error)
-                self._breathe(_SLICE_NS)
+            self._do_chores()
             self._round()
             self.cpu_ns = time.thread_time_ns()
+
+    def _do_chores(self) -> None:
+        self._chores_s = time.monotonic()
+        for chore in self._chores:
+            try:
+                chore()
+            except Exception as error:
+                self._count(error)
+            self._breathe(_SLICE_NS)
 
     def _round(self) -> None:
         slice_ns, slices = _SLICE_NS, 0
@@ -100,6 +105,8 @@ class Drainer:
                 slice_ns = min(slice_ns * 2, _MOST_SLICE_NS)
             time.sleep(_REST_S)
             self._begun_ns = time.perf_counter_ns()
+            if time.monotonic() - self._chores_s >= _ROUND_S:  # a bot that is always busy does not put them off
+                self._do_chores()
 
     def _breathe(self, slice_ns: int) -> None:
         """Let the bot run, after a slice of whatever it was made of, and for as long as it asked."""

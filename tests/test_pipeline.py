@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -74,6 +75,20 @@ def test_told_to_stand_aside_it_begins_no_job_for_a_moment(drainer):
         asked.wait(0.001)
     late = sorted(at - told for at in begun if at > told)
     assert late[1] > 0.015, "one may have been under way to begin"
+
+
+def test_chores_are_done_once_a_second_though_the_work_never_ends(drainer, monkeypatch):
+    monkeypatch.setattr("botobs.pipeline._ROUND_S", 0.02)
+    done, enough = [], threading.Event()
+
+    def chore():
+        done.append(time.monotonic())
+        if len(done) == 4:
+            enough.set()
+
+    drainer(_busy, chores=[chore]).wake()
+    assert enough.wait(10)
+    assert all(later - before >= 0.02 for before, later in pairwise(done))
 
 
 def test_a_trip_asks_for_it(tmp_path):
