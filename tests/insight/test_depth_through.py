@@ -259,6 +259,18 @@ def test_threads_tell_and_ask_at_once():
     assert depth.last("X").bid in (399.0, 10_299.0)
 
 
+def test_a_live_bot_does_not_wait_for_its_records(tmp_path):
+    with botobs.start("depth", data_dir=tmp_path, strict=True) as obs:
+        seen = []
+        obs.bus.subscribe(BookSeen, seen.append, immediate=True)
+        with obs._money.tail.still():  # nobody does what waits
+            obs.book(SYMBOL, BIDS, ASKS)
+            order(obs)
+            assert seen == []
+        obs.flush(5)
+        assert [type(one) for one in seen] == [BookSeen, BookAtDecision]
+
+
 def test_a_live_bot_has_the_metrics_and_a_forked_child_is_left_alone(tmp_path):
     with Capture(tmp_path) as capture:
         obs = capture.start()

@@ -122,7 +122,7 @@ class Depth(Part):
         self._instrument = instrument or (lambda _venue, symbol: Instrument(symbol))
         self._now = now or SystemClock().perf_ns
         self._wall = wall or SystemClock().time_ns
-        self._tail = tail or Tail(faults, inline=True)
+        self._tail = Tail(faults, inline=True) if tail is None else tail  # one that is empty is false
         self._markets: dict[tuple[str | None, str], _Market] = {}
         self._latest: dict[str, _Market] = {}  # of a symbol, at whatever venue
         self._orders: OrderedDict[str, float | None] = OrderedDict()
