@@ -14,8 +14,10 @@ from botobs.config.values import period
 from botobs.events.explanations import PredictionExplained
 from botobs.explainability.importance import FeatureImportance, Window
 from botobs.explainability.making import MissingError
+from botobs.explainability.rows import text
 from botobs.explainability.shapley import breathe
 from botobs.explainability.worker import Worker
+from botobs.insight.names import plain
 from botobs.insight.part import Part
 from botobs.stages.verbs import current_tick
 
@@ -38,6 +40,7 @@ _MOST_MODELS: Final = 50
 _LATEST: Final = 100
 _SHOWN: Final = 10  # features of a model that have a metric
 _MOST_GATES: Final = 200
+_FARTHEST: Final = 1e100
 
 
 class Explainability(Part):
@@ -139,12 +142,26 @@ class Explainability(Part):
     def learn(
         self, model: str, contributions: Mapping[str, float], *, window: Any = "1d", now_ns: int | None = None
     ) -> None:
-        """What is known from elsewhere: a prediction was explained so."""
-        now = self.now() if now_ns is None else now_ns
-        self._learn(model, {str(name): float(value) for name, value in contributions.items()},
-                    round(period(window) * 1e9), now)  # fmt: skip
+        """What is known from elsewhere: a prediction was explained so. What is no number is left out, and said.
+
+        Raises:
+            ValueError: The window is none.
+        """
+        now, length = self.now() if now_ns is None else now_ns, round(period(window) * 1e9)
+        try:
+            found = {text(name): float(value) for name, value in contributions.items()}
+        except Exception:  # whatever the bot has there
+            found = None
+        named = plain(model)
+        if found is None or named is None:
+            self.tell("what was to be learned is no mapping from features to numbers: it is left out")
+        else:
+            self._learn(named, found, length, now)
 
     def _learn(self, model: str, contributions: dict[str, float], window_ns: int, now: int) -> None:
+        if not all(abs(value) <= _FARTHEST for value in contributions.values()):  # it would be in the mean for a day
+            self.tell("a contribution is no number, or beyond all bounds: it does not count for the importance")
+            return
         with self._lock:
             found = self._windows.get(model)
             if found is None:
@@ -248,7 +265,7 @@ class Explainability(Part):
         back = None if window is None else round(period(window) * 1e9)
         now = self.now()
         with self._lock:
-            wanted = sorted(self._windows) if model is None else [model]
+            wanted = sorted(self._windows) if model is None else [plain(model) or ""]
             return tuple(
                 row for name in wanted if name in self._windows for row in self._windows[name].features(name, now, back)
             )

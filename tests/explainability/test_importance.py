@@ -113,3 +113,27 @@ def test_a_damaged_state_is_left_out_and_named(damage):
     assert explainability.importance() == ()
     explainability.learn("m", {"a": 1.0})
     assert explainability.importance()[0].n == 1
+
+
+class Odd:
+    """Has no text, and no place in a mapping."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    "odd", [{"rsi": math.nan}, {"rsi": math.inf}, {"rsi": -1e308}, {"rsi": "much"}, [1.0], None, Odd()]
+)
+def test_what_is_no_number_is_left_out_and_leaves_the_rest(odd):
+    faults = Faults()
+    explainability = Explainability(faults=faults)
+    for contributions in ({"rsi": 2.0}, odd, {"rsi": -4.0}):
+        explainability.learn("m", contributions)
+    explainability.learn(Odd(), {"rsi": 1.0})
+    [row] = explainability.importance()
+    assert (row.mean_abs, row.mean, row.share, row.n) == (3.0, -1.0, 1.0, 2)
+    assert explainability.importance(Odd()) == explainability.importance([]) == ()
+    assert Explainability().restore(json.loads(json.dumps(explainability.state()))) == []
