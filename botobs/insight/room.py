@@ -60,6 +60,7 @@ class Insight:
         counterfactual: What other decisions, and orders that were refused, would have earned.
         depth: What order books are like.
         price_events: What happens to prices.
+        explainability: What made models say what they said.
     """
 
     def __init__(
@@ -238,7 +239,7 @@ class Insight:
 
 
 class InsightNouns:
-    """`regime`, `calibration`, `counterfactual`, `depth`, `price_events`, `explainability`."""
+    """`regime`, `calibration`, `edge`, `counterfactual`, `depth`, `price_events`, `explainability`."""
 
     _insight: Insight
 
