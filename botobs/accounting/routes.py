@@ -16,7 +16,19 @@ from botobs.streams.encode import dumps
 if TYPE_CHECKING:
     from botobs.accounting.valuation import BookKey
 
-__all__ = ["KINDS", "WORDS", "Refused", "Route", "known_name", "known_route", "name", "refuse", "route_of", "shown"]
+__all__ = [
+    "KINDS",
+    "WORDS",
+    "Refused",
+    "Route",
+    "known_name",
+    "known_route",
+    "name",
+    "position_side_of",
+    "refuse",
+    "route_of",
+    "shown",
+]
 
 KINDS = ("live", "hedger_sim", "import")
 #: The words of a fill, in the order in which `route_of` takes them.
@@ -121,7 +133,7 @@ def _read(  # noqa: PLR0917 - as `WORDS`
         None if role is None else _ROLES.get(_low(role)),
         name(venue),
         name(account),
-        None if position_side is None else _position_side(position_side),
+        position_side_of(position_side),
         name(strategy),
         _kind(kind),
     )
@@ -152,7 +164,14 @@ def _kind(value: Any) -> str:
     return said if said in KINDS else refuse(f"unknown kind: {shown(value)}; known are {', '.join(KINDS)}")
 
 
-def _position_side(value: Any) -> str | None:
+def position_side_of(value: Any) -> str | None:
+    """`long` or `short`, however it is written; `None` where nothing is said, or both are meant.
+
+    Raises:
+        Refused: It is neither.
+    """
+    if value is None:
+        return None
     said = _low(value)
     if said not in _POSITION_SIDES:
         refuse(f"unknown position_side: {shown(value)}; long or short")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botobs.accounting.accruing import Near, funding_id_of
 from botobs.accounting.entries import moment, price_or_none
 from botobs.accounting.numbers import exact, number, text
-from botobs.accounting.routes import Refused, name, shown
+from botobs.accounting.routes import Refused, name, position_side_of, shown
 from botobs.events import FillConflict, FundingBooked, TransferBooked, VoidBooked
 from botobs.money.fills import FillDesk, Filled
 from botobs.money.report import FillReport, Place
@@ -91,10 +91,11 @@ class Desk(FillDesk):
         try:
             named, value = _symbol(symbol), _number("amount", amount)
             ts = None if said.get("ts") is None else moment("ts", said["ts"])
+            side = position_side_of(said.get("position_side"))
         except Refused as refused:
             return self._refused("funding", str(refused), {"symbol": symbol, "amount": amount, **said}, None)
         rate, now = said.get("rate"), self._wall()
-        words = {key: name(said.get(key)) for key in ("funding_id", "account", "venue", "position_side")}
+        words = {key: name(said.get(key)) for key in ("funding_id", "account", "venue")} | {"position_side": side}
         if self.funds is not None:
             self.funds.cross(now)  # it may be the payment for what is due by now
         with self.account.lock:
@@ -152,11 +153,12 @@ class Desk(FillDesk):
             if price is None:
                 raise Refused(f"avg_px is not a positive number: {shown(avg_px)}")
             ts = None if said.get("ts") is None else moment("ts", said["ts"])
+            side = position_side_of(said.get("position_side"))
         except Refused as refused:
             return self._refused(
                 "position", str(refused), {"symbol": symbol, "qty": qty, "avg_px": avg_px, **said}, None
             )
-        words = {key: name(said.get(key)) for key in ("account", "venue", "position_side")}
+        words = {key: name(said.get(key)) for key in ("account", "venue")} | {"position_side": side}
         if not size:
             return FillReport(duplicate=True, durable=True, reason="nothing is held")
         with self.account.lock:

@@ -339,6 +339,21 @@ def test_both_sides_in_hedge_mode():
         assert bot.funding == (D("-0.022"), 0)
 
 
+def test_a_side_may_be_written_as_exchanges_do():
+    with Bot(qty=None) as bot:
+        bot.fill("3", position_side="LONG")
+        bot.at(T0)
+        assert bot.obs.funding(S, "-0.031", ts=T0, position_side="LONG").trade_id == "t1"
+        assert bot.funding == (D("-0.031"), 0)
+        assert bot.obs.funding(S, "1", funding_id="all", position_side="BOTH").trade_id == "t1"
+        bot.obs.position("ETHUSDT", 2, 100, position_side="Long")
+        bot.fill("-2", symbol="ETHUSDT", price="110", position_side="LONG", fill_id="a")
+        assert bot.obs.totals().gross_pnl == 20 and set(bot.obs.totals().inventory) == {S}
+    with Bot(strict=False) as bot:
+        for report in (bot.obs.funding(S, "1", position_side="up"), bot.obs.position(S, 1, 1, position_side="up")):
+            assert not report.booked and report.reason == "unknown position_side: 'up'; long or short"
+
+
 def test_whose_it_is_where_the_payment_says_less_or_more_than_the_fills():
     with Bot(qty=None) as bot:
         for account, qty in (("a", "1"), ("b", "5")):
