@@ -19,7 +19,7 @@ from botobs.accounting.book import FIRST, Book, Entry
 from botobs.accounting.booking import Booking, alone
 from botobs.accounting.entries import stamp
 from botobs.accounting.filling import Filling
-from botobs.accounting.lines import DUE, PAID, due_key, payment_known_as, some
+from botobs.accounting.lines import DUE, PAID, due_key, is_elsewhere, payment_known_as, some
 from botobs.accounting.numbers import ZERO, exact, text
 from botobs.accounting.replay import life_since
 from botobs.accounting.trade import Accrual
@@ -149,29 +149,37 @@ class Accruing(Filling):
             "type": "funding", "ts": ts or received, "received": received, **self._head, "symbol": symbol,
             "amount": text(amount), "rate": rate, "funding_id": funding_id,
             "timed": True if ts is not None else None, "trace_id": trace_id, "of_account": account,
+            "of_venue": venue, "of_side": position_side,
         })  # fmt: skip
         known = payment_known_as(line)
-        if known is not None:
-            before = self.index.get(known[0])
-            if before is not None and before[0] == known[1]:
+        before = self._reported(line, known)
+        if before is not None:
+            if before[0] == known[0][1]:
                 return Booking(seq=before[1], duplicate=True)
-            if before is not None:
-                earlier = self.ledger.find(before[1]) or {}
-                old = earlier.get("whole", earlier.get("amount"))
-                return Booking(
-                    seq=before[1], conflict=True, differs={"amount": (old, text(amount))},
-                    reason=f"conflict: amount {old} is booked, {text(amount)} was reported",
-                )  # fmt: skip
+            earlier = self.ledger.find(before[1]) or {}
+            old = earlier.get("whole", earlier.get("amount"))
+            return Booking(
+                seq=before[1], conflict=True, differs={"amount": (old, text(amount))},
+                reason=f"conflict: amount {old} is booked, {text(amount)} was reported",
+            )  # fmt: skip
         owed = self._owed((account, venue, symbol, position_side), amount, ts, received, near)
         booking = (
             self._settled(line, amount, owed)
             if owed
             else self._paid(line, amount, self._resolved(account, venue, symbol, position_side), near)
         )
-        if known is not None:
-            assert booking.seq is not None
-            self.index.add(known[0], known[1], booking.seq)
+        assert booking.seq is not None
+        for one in known:
+            self.index.add(*one, booking.seq)
         return booking
+
+    def _reported(self, line: Mapping[str, Any], known: tuple[tuple[bytes, int], ...]) -> tuple[int, int] | None:
+        """Checksum and number of the line that has this payment already."""
+        for key, _ in known:
+            found = self.index.get(key)
+            if found is not None and not is_elsewhere(line, self.ledger.find(found[1]) or {}):
+                return found
+        return None
 
     def _paid(self, line: dict[str, Any], amount: Decimal, key: BookKey, near: Near) -> Booking:
         """Nothing was accrued that this could be the payment for."""

@@ -26,6 +26,7 @@ __all__ = [
     "due_key",
     "funding_known_as",
     "identity_of",
+    "is_elsewhere",
     "is_meant",
     "payment_known_as",
     "position_known_as",
@@ -63,14 +64,31 @@ def content(size: str, price: str, fee: str | None, asset: str | None, ts: str |
     )
 
 
-def payment_known_as(line: Mapping[str, Any]) -> tuple[bytes, int] | None:
-    """Key and checksum of a funding payment; `None`: nothing tells it from others."""
+def payment_known_as(line: Mapping[str, Any]) -> tuple[tuple[bytes, int], ...]:
+    """Keys and checksum of a funding payment, the one that says most first; none: nothing tells it from others.
+
+    Without an id, the payments of two sides or venues at one time are two: each is known by what it says of its place,
+    and, for a report that says less, without that.
+    """
     get = line.get
     if "accrued" in line or (get("funding_id") is None and "timed" not in line):
-        return None
-    name = get("paid_ts", line["ts"]) if get("funding_id") is None else f"id {line['funding_id']}"
-    key = FillIndex.key("funding", get("of_account"), line["symbol"], name)
-    return key, crc32(_number(get("whole", line["amount"])).encode())
+        return ()
+    named = get("funding_id") is not None
+    name = f"id {line['funding_id']}" if named else get("paid_ts", line["ts"])
+    check = crc32(_number(get("whole", line["amount"])).encode())
+    bare = FillIndex.key("funding", get("of_account"), line["symbol"], name), check
+    place = get("of_venue"), get("of_side")
+    if named or place == (None, None):
+        return (bare,)
+    return (FillIndex.key("funding", get("of_account"), line["symbol"], name, *place), check), bare
+
+
+def is_elsewhere(line: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two payments without an id are of different venues or sides, as far as both say."""
+    return "funding_id" not in line and any(
+        line.get(name) is not None and other.get(name) is not None and line[name] != other[name]
+        for name in ("of_venue", "of_side")
+    )
 
 
 def due_key(position: BookKey, ts: str) -> bytes:
@@ -81,9 +99,7 @@ def due_key(position: BookKey, ts: str) -> bytes:
 
 def funding_known_as(line: Mapping[str, Any]) -> Iterator[tuple[bytes, int]]:
     """All keys and checksums of a funding line: those of the payment, and those of the funding time."""
-    known = payment_known_as(line)
-    if known is not None:
-        yield known
+    yield from payment_known_as(line)
     due = line["ts"] if "accrued" in line else line.get("pays")
     if due is not None:
         get = line.get

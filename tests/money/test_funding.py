@@ -354,6 +354,29 @@ def test_a_side_may_be_written_as_exchanges_do():
             assert not report.booked and report.reason == "unknown position_side: 'up'; long or short"
 
 
+@pytest.mark.parametrize("where", ["position_side", "venue"])
+def test_two_payments_of_one_time_without_an_id(tmp_path, where):
+    names = {"position_side": ("long", "short"), "venue": ("x", "y")}[where]
+    clock = Clock("2026-01-10T07:00:00Z")
+    for again in range(3):
+        obs = live(tmp_path, clock)
+        if not again:
+            for name, side in zip(names, ("buy", "sell"), strict=True):
+                obs.fill(symbol=S, side=side, qty=2, price=100, **{where: name})
+        clock.set(T0)
+        for name in names:
+            report = obs.funding(S, "-0.5", ts=T0, **{where: name})
+            assert (report.booked, report.duplicate) == (not again, bool(again))
+            assert obs.funding(S, "-0.6", ts=T0, **{where: name}).conflict
+        assert obs.funding(S, "-0.5", ts=T0).duplicate  # says less
+        assert obs.totals().funding == -1
+        assert [p.trade_id for p in obs.positions] == ["t1", "t2"]
+        assert obs.shutdown(5).delivered
+        if again:  # all of it is read from the ledger
+            for path in (tmp_path / "state").iterdir():
+                path.unlink()
+
+
 def test_whose_it_is_where_the_payment_says_less_or_more_than_the_fills():
     with Bot(qty=None) as bot:
         for account, qty in (("a", "1"), ("b", "5")):
