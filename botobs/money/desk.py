@@ -74,8 +74,10 @@ class Desk(FillDesk):
         )  # fmt: skip
         if line is None or change is None or book is None or line.get("kind") == "hedger_sim":
             return
-        if self.funds is not None and line["ts"] < self.funds.times.newest.get(line["symbol"], ""):
-            self.funds.late(line["symbol"], line["ts"])
+        if self.funds is not None:
+            if line["ts"] < self.funds.times.newest.get(line["symbol"], ""):
+                self.funds.late(line["symbol"], line["ts"])
+            self.funds.looked = booking.seq or self.funds.looked
         order = self.orders.get(line.get("order_id"))
         if order is not None:
             fee = line.get("fee_value", line.get("fee"))

@@ -219,8 +219,10 @@ class FillDesk:
             strategy=route.strategy, slippage_bps=None if slip is None else slip.bps, trace_id=entry.trace_id,
             bar_id=place.bar_id,
         )  # fmt: skip
-        if self.funds is not None and entry.ts < self.funds.times.newest.get(route.symbol, ""):
-            self.funds.late(route.symbol, entry.ts)
+        if self.funds is not None:
+            if entry.ts < self.funds.times.newest.get(route.symbol, ""):
+                self.funds.late(route.symbol, entry.ts)
+            self.funds.looked = done.seq
         events = self.trades.booked(context, done.change, order, done.trade)
         self._publish(_fill_event(done, slip))
         impact = None if self.impact_of is None else self.impact_of(entry.order_id, route.role)

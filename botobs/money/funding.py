@@ -5,6 +5,7 @@ The books do the arithmetic (`accounting.accruing`). Here is known when somethin
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
 from collections import deque
@@ -46,6 +47,7 @@ _S: Final = 1_000_000_000
 _SAVE_NS: Final = 10 * _S  # of rates; a funding time is kept at the next second
 _WAIT_S: Final = 1.0
 _MOST_LATE: Final = 1_000
+_LINES_BACK: Final = 50_000  # of the ledger, for what came late
 _SEALED: Final = b'"state":'
 
 
@@ -117,18 +119,24 @@ class Funding:
         self.costs = FundingCosts(account, publish, clock.time_ns)
         self._noted: deque[tuple[Due, dict[str | None, Decimal]]] = deque()  # what came, and the prices then by venue
         self._late: set[tuple[str, str]] = set()  # symbol and time of what came for a funding time that is over
+        self.looked = 0  # the last line of the ledger that `late` was asked about
+        self._dealt = self._saved_dealt = 0  # the same, and what was late is accrued; as it was kept
         self._unsafe = False  # something was booked that may not be on the disk yet
         self._saved = (0, 0)
         self._saved_ns = 0
 
     def begin(self, history: Any, *, clean: bool) -> None:
         """The account is known: go on, with what became due while nothing ran."""
-        self.times.restore(self._read())
-        self._saved = (self.times.changes, self.times.steps)
+        state, dealt = self._read()
+        self.times.restore(state)
+        self._saved, self._saved_dealt = (self.times.changes, self.times.steps), dealt
         self._wanted()
         self.costs.begin(history, clean=clean)
+        self.looked = self._account.applied
         if self._enabled:
             self.cross(self._clock.time_ns())
+            self._look(dealt)
+            self._catch_up()
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
@@ -150,6 +158,17 @@ class Funding:
         """A fill came, or was taken back, of before a funding time that is over."""
         if len(self._late) < _MOST_LATE:
             self._late.add((symbol, ts))
+
+    def _look(self, since: int) -> None:
+        """Find what came late and was not seen to: a run was cut short, or fills were imported without the bot."""
+        newest, ledger = self.times.newest, self._account.ledger
+        for _, raw in ledger.lines(max(since + 1, self.looked - _LINES_BACK)) if newest else ():
+            with contextlib.suppress(ValueError, KeyError):
+                line = orjson.loads(raw)
+                if line["type"] == "void":
+                    line = ledger.find(line["voids"]) or {}
+                if line["type"] in ("fill", "position") and line["ts"] < newest.get(line["symbol"], ""):
+                    self.late(line["symbol"], line["ts"])
 
     @property
     def open(self) -> tuple[AccruedFunding, ...]:
@@ -276,8 +295,6 @@ class Funding:
         """Once a second: what is due, what came late, and what has to be kept."""
         if self._enabled:
             self.cross(self._clock.time_ns())
-            if self._late:
-                self._again()
         self.compare()
         self.save()
 
@@ -285,8 +302,16 @@ class Funding:
         """Have the records follow what came late."""
         if self._noted:
             self.cross(self._clock.time_ns())
+        self._catch_up()
         if self.costs.behind:
             self._tail.put(Work(self.costs.compare, ()))
+
+    def _catch_up(self) -> None:
+        """Accrue what came late."""
+        looked = self.looked
+        if self._late:
+            self._again()
+        self._dealt = looked
 
     def _again(self) -> None:
         """What came late may have been held at a funding time at which nothing seemed to be."""
@@ -305,36 +330,38 @@ class Funding:
     def save(self, *, at_once: bool = False) -> None:
         """Keep the times for the next start, but never a time as over whose lines may be lost."""
         seen = (self.times.changes, self.times.steps)
-        if self._path is None or seen == self._saved:
+        more = at_once and self._dealt != self._saved_dealt and bool(self.times.newest)
+        if self._path is None or (seen == self._saved and not more):
             return
         now = self._clock.perf_ns()
         if not at_once and seen[0] == self._saved[0] and 0 <= now - self._saved_ns < _SAVE_NS:
             return
         if self._unsafe and not self._account.ledger.flush(time.monotonic() + _WAIT_S):
             return
-        self._unsafe, self._saved_ns = False, now
+        self._unsafe, self._saved_ns, dealt = False, now, self._dealt
         try:
             body = dumps(self.times.state())
-            atomic_write(self._path, b'{"crc":%d,"state":%b}\n' % (zlib.crc32(body), body))
+            atomic_write(self._path, b'{"crc":%d,"dealt":%d,"state":%b}\n' % (zlib.crc32(body), dealt, body))
         except OSError as error:  # what becomes due while nothing runs is not known then
             self._faults.say("funding", type(error).__name__, f"{self._path.name} could not be kept: {error}")
             return
-        self._saved = seen
+        self._saved, self._saved_dealt = seen, dealt
 
-    def _read(self) -> Any:
+    def _read(self) -> tuple[Any, int]:
+        """The times, and up to which line what was late is accrued."""
         if self._path is None:
-            return None
+            return None, 0
         try:
             data = self._path.read_bytes()
             found = orjson.loads(data)
             if zlib.crc32(data[data.index(_SEALED) + len(_SEALED) : -2]) == found["crc"]:
-                return found["state"]
+                return found["state"], int(found.get("dealt", 0))
         except FileNotFoundError:
-            return None
+            return None, 0
         except (OSError, ValueError, KeyError, TypeError):
             pass
         self._faults.say("funding", self._path.name, f"{self._path.name} is damaged: the funding times are not known")
-        return None
+        return None, 0
 
     def abandon(self) -> None:
         """In a forked child: the file is the parent's."""

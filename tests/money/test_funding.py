@@ -29,6 +29,7 @@ from botobs.clock import epoch_ns
 from botobs.events import FundingAccrued, FundingBooked, FundingCost
 from botobs.metricpack.lines import fields_of
 from botobs.money.funding_times import FundingTimes
+from botobs.streams import StreamReader
 from botobs.testing import Clock
 from tests.money.copied import copy_of
 from tests.money.world import exactly
@@ -573,6 +574,38 @@ def test_over_restarts_and_crashes(tmp_path, caplog):
     obs = live(tmp_path / "3", clock)
     assert obs.totals().funding == D("-0.03") and "funding.json is damaged" in caplog.text
     obs.shutdown(5)
+
+
+@pytest.mark.parametrize("how", ["shutdown", "crash", "import", "void"])
+def test_what_came_late_just_before_the_end_is_accrued(tmp_path, how):
+    clock, first, then = Clock("2026-01-10T07:00:00Z"), tmp_path / "0", "2026-01-10T07:30:00Z"
+    obs = live(first, clock)
+    obs.mark(S, "100")
+    obs.funding_rate(S, "0.0001", T0)
+    obs.fill(symbol=S, side="buy", qty=3, price=100, ts="2026-01-10T07:10:00Z", fill_id="a")
+    obs.fill(symbol=S, side="sell", qty=3, price=100, ts="2026-01-10T07:20:00Z", fill_id="b")
+    clock.set("2026-01-10T08:00:01Z")
+    assert obs.totals().funding == 0
+    obs.mark(S, "200")
+    obs.flush(5)
+    if how in ("shutdown", "crash"):
+        obs.fill(symbol=S, side="buy", qty=3, price=100, ts=then, fill_id="c")
+    elif how == "void":
+        obs.void("b", "busted")
+    copy_of(first, tmp_path / "1")
+    assert obs.shutdown(5).delivered
+    path = first if how == "shutdown" else tmp_path / "1"
+    if how == "import":
+        file = tmp_path / "some.csv"
+        file.write_text(f"ts,symbol,side,qty,price,fill_id\n{then},{S},buy,3,100,c\n", "utf-8")
+        assert main(["--data-dir", str(path), "import-csv", str(file)]) == 0
+    for _ in range(2):
+        obs = live(path, clock)
+        obs.flush(5)
+        assert obs.totals().funding == D("-0.03") and len(obs.accrued) == 1
+        assert obs.shutdown(5).delivered
+    found = [one for one in StreamReader(path).read("costs") if one["funding_cost_usd"] is not None]
+    assert [(one["funding_cost_usd"], one["mark"]) for one in found] == [("0.0300", "100")]
 
 
 def test_times_that_cannot_be_kept_and_records_of_before(tmp_path, caplog):
