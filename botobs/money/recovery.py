@@ -16,7 +16,7 @@ import orjson
 from botobs.accounting.numbers import exact
 from botobs.accounting.replay import key_of
 from botobs.events import TradeClosed
-from botobs.money.settled import agree, revised, undone
+from botobs.money.settled import agree, revised, revision_of, undone
 from botobs.trackers.life import FillContext, Place
 from botobs.trackers.slippage import slipped
 
@@ -57,23 +57,37 @@ def catch_up(  # noqa: PLR0917 - each is another part of the room
     """
     events = list(_told(account, restored, trades, orders))
     last = {event.trade_id: event for event in events if isinstance(event, TradeClosed)}
-    if not last:
+    if not last and not restored.composed.last:
         return
-    known: dict[str, Mapping[str, Any]] = {}
-    with contextlib.suppress(OSError):
-        for record in history.latest("trade_lifecycle", _RECORDS_BACK):
-            name = record.get("trade_id")
-            if name in last and (record.get("revision") or 1) >= (known.get(name, {}).get("revision") or 1):
-                known[name] = record
+    known = _recorded(history)
     for trade_id, event in last.items():
         before = known.get(trade_id)
         if event.undone:
             if before is not None and not before.get("undone"):
-                publish(undone(trade_id, before))
+                known[trade_id] = _published(undone(trade_id, before), publish)
         elif before is None:
             publish(event)
         elif not agree(before, event.record):
-            publish(revised(event, before))
+            known[trade_id] = _published(revised(event, before), publish)
+    for trade_id, record in known.items():
+        if trade_id in last or revision_of(record) > 1:
+            trades.recorded(trade_id, revision_of(record))
+
+
+def _recorded(history: Any) -> dict[str, Mapping[str, Any]]:
+    """Each trade in its highest revision."""
+    known: dict[str, Mapping[str, Any]] = {}
+    with contextlib.suppress(OSError):
+        for record in history.latest("trade_lifecycle", _RECORDS_BACK):
+            name = record.get("trade_id")
+            if isinstance(name, str) and revision_of(record) >= revision_of(known.get(name, {})):
+                known[name] = record
+    return known
+
+
+def _published(event: TradeClosed, publish: Callable[[Event], object]) -> Mapping[str, Any]:
+    publish(event)
+    return event.record
 
 
 def _told(account: Account, restored: Restored, trades: TradeTracker, orders: Orders) -> Iterable[Event]:

@@ -66,8 +66,13 @@ def settle(
     *,
     judge: bool = True,
 ) -> Settled:
-    """As `settle_trades`, and the tracker knows which trades are open."""
-    done = settle_trades(money.account, records, publish, judge=judge)
+    """As `settle_trades`, and the tracker knows which trades are open, and the revisions of those that are closed."""
+
+    def told(event: TradeClosed) -> None:
+        publish(event)
+        money.trades.recorded(event.trade_id, event.revision)
+
+    done = settle_trades(money.account, records, told, judge=judge)
     money.desk.followed = money.account.applied
     money.trades.agree(
         {

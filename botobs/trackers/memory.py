@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Remembered = tuple[Life, dict[str, Any] | None, int]
 
-__all__ = ["closed", "lives", "of_closed", "of_life"]
+__all__ = ["closed", "lives", "of_closed", "of_life", "revisions"]
 
 _MOST_CLOSED = 200  # closed trades that are remembered over a restart; their records are in the stream anyway
 _EXACT_PARTS = ("decision_px", "stop_px", "target_px")
@@ -121,3 +121,8 @@ def closed(told: Any, problems: list[str]) -> Iterator[Remembered]:
             yield life_of(one["life"]), record, int(one["revision"])
         except Exception as error:
             problems.append(f"closed trade: {type(error).__name__}: {error}"[:200])
+
+
+def revisions(told: Any) -> dict[str, int]:
+    """The revisions of trades that are not among the closed ones of a state."""
+    return {name: one for name, one in told.items() if type(one) is int} if isinstance(told, dict) else {}

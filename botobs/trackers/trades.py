@@ -96,6 +96,7 @@ class TradeTracker:
         self._open: dict[Place, Life] = {}
         # trade, its record (None: it was undone), its revision
         self._closed: OrderedDict[str, tuple[Life, dict[str, Any] | None, int]] = OrderedDict()
+        self._revisions: dict[str, int] = {}  # of trades not among those, as the records of before a crash have them
         self._watched: dict[str, tuple[Excursion, ...]] = {}
         self._bars = Bars()
         self._hand = ByHand(self.booked, self._known, self._clock, publish, instruments)
@@ -169,6 +170,16 @@ class TradeTracker:
                     self._take(life)
             for place, trip in trades.items():
                 self.adopt(place, trip)
+
+    def recorded(self, trade_id: str, revision: int) -> None:
+        """After a restart: the records have this revision of a trade, so that the next one is above it."""
+        with self._lock:
+            life, record, known = self._closed.get(trade_id, (None, None, 0))
+            if life is None:
+                self._revisions[trade_id] = revision
+            elif known < revision:
+                record = None if record is None else {**record, "revision": revision}
+                self._closed[trade_id] = life, record, revision
 
     def watches(self, symbol: str) -> bool:
         """Whether prices of `symbol` matter to an open trade, one told by hand too."""
@@ -325,6 +336,7 @@ class TradeTracker:
             return {
                 "open": [memory.of_life(life) for life in self._open.values()],
                 "closed": memory.of_closed(self._closed),
+                "revisions": dict(self._revisions),
                 "bars": self._bars.state(),
                 "hand": self._hand.state(),
             }
@@ -337,6 +349,7 @@ class TradeTracker:
                 self._put(life)
             for entry in memory.closed(state.get("closed"), problems):
                 self._closed[entry[0].trade_id] = entry
+            self._revisions.update(memory.revisions(state.get("revisions")))
             self._bars.restore(state.get("bars"), problems)
             self._hand.restore(state.get("hand"), set(self._open), problems)
         return problems
@@ -404,7 +417,7 @@ class TradeTracker:
         life.sign = 1 if trip.side == "long" else -1
         life.closed_ts = trip.closed_ts
         before = self._closed.pop(life.trade_id, None)
-        revision = before[2] + 1 if before is not None else 1
+        revision = before[2] + 1 if before is not None else self._revisions.pop(life.trade_id, 0) + 1
         record = lifecycle(life, trip, ended_ns, revision)
         self._closed[life.trade_id] = (life, record, revision)
         while len(self._closed) > self._most_closed:
@@ -432,7 +445,7 @@ class TradeTracker:
         for trip in sorted((*change.closed, *change.revised), key=lambda trip: (trip.opened_ts, trip.first_seq)):
             life = rewritten(trip, place, old, notes)
             if trip in change.revised and trip.trade_id not in self._closed:  # forgotten: it had a revision at least
-                self._closed[trip.trade_id] = (life, None, 1)
+                self._closed[trip.trade_id] = (life, None, self._revisions.pop(trip.trade_id, 1))
             events.append(self._end(life, trip, epoch_ns(trip.closed_ts or trip.opened_ts)))
         if open_trade is not None:
             life = rewritten(open_trade, place, old, notes)
@@ -445,7 +458,7 @@ class TradeTracker:
     def _undo(self, trade_id: str, place: Place, ts: str) -> TradeClosed:
         entry = self._closed.get(trade_id)
         life = entry[0] if entry is not None else self._life(trade_id, place, 1, ts)
-        revision = entry[2] + 1 if entry is not None else 2
+        revision = entry[2] + 1 if entry is not None else self._revisions.pop(trade_id, 1) + 1
         self._closed[trade_id] = (life, None, revision)
         record = {"trade_id": trade_id, "symbol": place.symbol, "undone": True, "revision": revision}
         return _closed(life, record, revision, epoch_ns(ts), undone=True)

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 import botobs
+from botobs.cli import main
 from botobs.streams.reader import StreamReader
 from botobs.testing import Clock
 from tests.money.copied import copy_of
@@ -237,6 +238,39 @@ def test_a_revision_whose_record_was_lost_is_written_at_the_next_start(bot):
         key: one.get("undone") for key, one in here.items()
     }
     assert found["t1"]["realized_pnl_usd"] == here["t1"]["realized_pnl_usd"]
+
+
+@pytest.mark.parametrize("again", ["crash", "restart"])
+def test_revisions_go_on_after_a_crash_that_took_the_checkpoint(bot, again, monkeypatch):
+    monkeypatch.setattr("botobs.accounting.compose._LAST", 1)  # a long ledger: trades hear of its end only
+    bot.fill("buy", 1, 100, "1", ts="2026-01-02T09:00:00Z")
+    bot.fill("sell", 1, 110, "2", ts="2026-01-02T09:10:00Z")
+    bot.fill("buy", 1, 90, "3", ts="2026-01-02T09:05:00Z")  # it is open again
+    bot.fill("sell", 1, 110, "4", ts="2026-01-02T09:20:00Z")
+    bot.obs.void("3", "busted")
+    bot.obs.void("4", "busted")
+    revision = bot.known()["t1"]["revision"]
+    bot.crash("state/account.json")
+    if again == "restart":
+        bot.restart()
+    bot.obs.funding(S, -1, ts="2026-01-02T09:04:00Z")
+    found, shown = bot.known()["t1"], bot.obs.trades.closed()[-1]  # which sees that revisions go up
+    assert found["revision"] == shown["revision"] > revision
+    assert Decimal(found["net_pnl_usd"]) == shown["net_pnl_usd"] == bot.obs.totals().realized_pnl
+
+
+def test_revisions_go_on_after_an_import(bot, tmp_path):
+    bot.fill("buy", 1, 100, "1", ts="2026-01-02T09:00:00Z")
+    bot.fill("sell", 2, 110, "2", ts="2026-01-02T09:10:00Z")
+    bot.obs.shutdown(10)
+    file = tmp_path / "some.csv"
+    file.write_text(f"ts,symbol,side,qty,price,fill_id\n2026-01-02T09:01:00Z,{S},buy,1,90,3\n", "utf-8")
+    assert main(["--data-dir", str(bot.data_dir), "import-csv", str(file)]) == 0
+    bot.begin()
+    bot.obs.funding(S, 5, ts="2026-01-02T09:05:00Z")
+    found, shown = bot.known()["t1"], bot.obs.trades.closed()[-1]
+    assert Decimal(found["net_pnl_usd"]) == shown["net_pnl_usd"] == bot.obs.totals().realized_pnl
+    assert found["revision"] == shown["revision"] == 3
 
 
 def test_a_position_that_is_held_too_long_is_reported_once(tmp_path):
