@@ -12,7 +12,7 @@ from tests.cli.world import ROOT
 
 PAGE = (ROOT / "docs" / "command-line.md").read_text("utf-8")
 _BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-_CHANGING = ((r"\d{8}T\d{6}Z", "STAMP"), (r"to \d{4}-\d\d-\d\d [\d:]+ UTC$", "to NOW"), (r"\d+d \d+h$", "AGE"),
+_CHANGING = ((r"\d{8}T\d{6}Z", "STAMP"), (r"to \d{4}-\d\d-\d\d [\d:]+ UTC$", "to NOW"), (r" +\d+d \d+h$", " AGE"),
              (r"up to \d{4}-\d\d-\d\d [\d:]+ UTC", "up to NOW"), (r"order [a-z]{9}\d+", "order MADE"),
              (r"[\d.,]+ m?s to the first fill", "SOON to the first fill"))  # fmt: skip
 
