@@ -84,7 +84,12 @@ def lines(data_dir, stream="logs"):
 
 def script(text, **env):
     return subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, timeout=60, env={**os.environ, **env}, check=False
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", text],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **env},
+        check=False,
     )
 
 

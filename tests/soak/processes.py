@@ -39,7 +39,8 @@ class Bot:
     def __init__(self, script: str, *args: object, prelude: str = PRELUDE, **env: str) -> None:
         # without a buffer of its own: what is not read yet is still in the pipe, and `ended` finds it
         self.process = subprocess.Popen(
-            [sys.executable, "-c", prelude + script, *map(str, args)],
+            # what a fork of many threads may do is what is tested
+            [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", prelude + script, *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -189,7 +189,7 @@ def deep(n, kind=list):
         (Fraction(1, 3), "1/3"),
         (np.float64(1.5), 1.5),
         (np.int8(5), 5),
-        (np.datetime64("NaT"), None),
+        (np.datetime64("NaT", "us"), None),
         (np.longdouble(1.5), 1.5),
         (np.arange(6).reshape(2, 3).T, [[0, 3], [1, 4], [2, 5]]),
         (np.array([1, None, Decimal("1.0")], dtype=object), [1, None, "1.0"]),

@@ -87,7 +87,7 @@ def test_whatever_is_a_value_refreshes(value):
         np.nan,
         np.float32("nan"),
         np.full(3, np.nan),
-        np.datetime64("NaT"),
+        np.datetime64("NaT", "us"),
     ],
 )
 def test_nothing_does_not_refresh(value):
