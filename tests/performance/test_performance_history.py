@@ -135,6 +135,10 @@ def happenings(draw):
             )
     order = draw(st.sampled_from(["by exit", "any"]))
     rows = sorted(rows, key=lambda row: row["exit_ts"]) if order == "by exit" else draw(st.permutations(rows))
+    turns = {}  # the revisions of one trade come one after the other, whatever else comes in between
+    for row in sorted(rows, key=lambda row: row["revision"]):
+        turns.setdefault(row["trade_id"], []).append(row)
+    rows = [turns[row["trade_id"]].pop(0) for row in rows]
     restarts = draw(st.sets(st.tuples(st.integers(0, len(rows)), st.booleans()), max_size=3))
     twice = draw(st.sets(st.integers(0, len(rows) - 1), max_size=3))
     return rows, dict(restarts), twice
