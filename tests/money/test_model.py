@@ -150,7 +150,7 @@ def test_a_long_life_in_which_things_come_too_late_to_be_remembered(tmp_path, se
                 life.do("void", f"n{dice.randrange(number)}")
             if number % 60 == 59:
                 dice.choice([world.restart, world.crash, lambda: world.crash(drop_all)])()
-            if number % 10 == 9:
+            if number % 20 == 9:
                 world.check(windows=[dice.choice(times)])
         world.check_ledger()
     except BaseException:
