@@ -93,6 +93,7 @@ def test_a_live_bot_goes_on_where_it_stopped_and_the_hole_is_a_gap(tmp_path):
         assert kinds == ["gap", "level"]
         assert capture.events_of(PriceEvent)[0].missing_s == 3_600.0
         assert capture.metric("bot_price_events_total", symbol=ETH, kind="gap") == 1
+        obs.flush()  # the alert has gone, or has not
         assert capture.record("alerts", level="info")["title"] == "PriceGapped"
         assert not capture.errors
 
