@@ -205,7 +205,7 @@ def test_no_value_given_to_signal_or_event_raises_and_every_line_can_be_read(tmp
             tick.signal(model=one, **kept)
             obs.event(one, a=1)
             calls += 6
-            if calls % 120 == 0:
+            if calls % 24 == 0:
                 obs.flush(10)  # so that the queue never overflows with texts of a megabyte
 
         said()
