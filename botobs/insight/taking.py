@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from botobs.insight.calibration import Calibration
     from botobs.money.tail import Tail
 
-__all__ = ["Taking"]
+__all__ = ["Taking", "newest"]
 
 _FOR_EVER: Final = 1 << 62
 _NOTHING_NS: Final = 1_000_000_000  # how long nobody looks again where there was no price
@@ -130,16 +130,7 @@ class Taking:
 
     def newest(self, symbol: str) -> Any:
         """The newest price, without waiting for anybody."""
-        marks, key = self._account.marks, (None, symbol)
-        found: Any = marks.noted.get(key)
-        if found is None:
-            found = marks.prices.get(key)
-        if found is None and self._account.lock.acquire(blocking=False):  # only of a venue
-            try:
-                found = marks.get(None, symbol)
-            finally:
-                self._account.lock.release()
-        return found if type(found) is not tuple else sum(found) / len(found)
+        return newest(self._account, symbol)
 
     def forget(self) -> None:
         """Take the next prediction of each, whatever is waited for."""
@@ -155,3 +146,17 @@ def _key(symbol: Any, source: Any, named: str | None, said: str | None) -> tuple
     except Exception:
         return named, said
     return key
+
+
+def newest(account: Account, symbol: str) -> Any:
+    """The newest price of a symbol, `None` if there is none; without waiting for whoever has the account."""
+    marks, key = account.marks, (None, symbol)
+    found: Any = marks.noted.get(key)
+    if found is None:
+        found = marks.prices.get(key)
+    if found is None and account.lock.acquire(blocking=False):  # only of a venue
+        try:
+            found = marks.get(None, symbol)
+        finally:
+            account.lock.release()
+    return found if type(found) is not tuple else sum(found) / len(found)

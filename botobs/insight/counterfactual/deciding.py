@@ -20,6 +20,7 @@ from botobs.events.switch import KillSwitchRefused
 from botobs.insight.counterfactual.candidates import chosen_among, direction, read
 from botobs.insight.counterfactual.running import Decision, Refusal
 from botobs.insight.names import plain
+from botobs.insight.taking import newest
 from botobs.money.tail import Work
 from botobs.stages.verbs import current_tick
 
@@ -282,18 +283,8 @@ class Deciding:
 
     def _mark(self, symbol: str) -> float | None:
         """The newest price, without waiting for anybody."""
-        marks, key = self._account.marks, (None, symbol)
-        found: Any = marks.noted.get(key)
-        if found is None:
-            found = marks.prices.get(key)
-        if found is None and self._account.lock.acquire(blocking=False):  # only of a venue
-            try:
-                found = marks.get(None, symbol)
-            finally:
-                self._account.lock.release()
-        if found is None:
-            return None
-        return float(found) if type(found) is not tuple else sum(found) / len(found)
+        found = newest(self._account, symbol)
+        return None if found is None else float(found)
 
     def forget(self) -> None:
         """Take the next decision of each market, whatever runs."""
