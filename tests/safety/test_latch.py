@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from botobs.safety import outside
+from botobs.safety.slots import SlotFile
 from botobs.safety.latch import SLOT, Latch, Standing
 from botobs.safety.slots import look
 from botobs.triggers import ConsecutiveLosses, DailyLoss, Drawdown, EquityBelow, Errors, Rejections, SameBarRoundTrip
@@ -475,3 +476,23 @@ def test_threads_and_another_process_at_once_agree_in_the_end(room):
     assert found.damage is None and found.record["state"] == switch.state and not room.faults.errors
     switch.trip("the end")
     assert outside.status(room.folder)["state"] == "halted"
+
+
+def test_a_file_that_says_something_else_with_the_time_it_had_is_found_all_the_same(tmp_path):
+    """The usual look goes by when the file was written; every so often one does not."""
+    file = SlotFile(tmp_path / "slots.json", 256)
+    file.lay_out({"seq": 2, "state": "active"})
+    long_ago = 1_000_000_000_000_000_000
+    os.utime(file.path, ns=(long_ago, long_ago))
+    assert not file.changed()
+    with file.path.open("r+b") as other:
+        other.write(file.image[256:] + file.image[:256])
+    assert file.changed(), "its time is another"
+    file.path.write_bytes(file.image)
+    os.utime(file.path, ns=(long_ago, long_ago))
+    assert not file.changed()
+    with file.path.open("r+b") as other:
+        other.write(file.image[256:] + file.image[:256])
+    os.utime(file.path, ns=(long_ago, long_ago))
+    assert any(file.changed() for _ in range(30))
+    file.close()
