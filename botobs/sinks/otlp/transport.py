@@ -1,6 +1,6 @@
 """Carries one payload to a collector: what came of it is a `Receipt`, `Refused` or `TryLater`.
 
-HTTP goes through the standard library's connection: a quarter of the CPU that requests takes, and CPU here is
+HTTP goes over the standard library's connection: a quarter of the CPU that requests takes, and CPU here is
 GIL time taken from the bot. Proxies and trusted authorities are found as requests finds them.
 """
 
@@ -24,13 +24,14 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from botobs.errors import ConfigError
+from botobs.sinks.otlp.wire import ask, opening
 
 if TYPE_CHECKING:
     from botobs.sinks.otlp.target import OtlpTarget, Signal
+    from botobs.sinks.otlp.wire import Answer
 
 __all__ = ["HttpTransport", "Receipt", "Refused", "Transport", "TryLater", "connect", "not_traced"]
 
-_MOST_ANSWER_BYTES = 65_536
 _PASSING = frozenset((408, 429, 502, 503, 504))
 
 
@@ -109,13 +110,13 @@ class HttpTransport:
     def __init__(self, target: OtlpTarget) -> None:
         self._place = target.place
         self._compression = target.compression
-        self._headers = {
+        headers = {
             "content-type": "application/x-protobuf",
             "user-agent": "botobs-otlp",
             **({} if target.compression == "none" else {"content-encoding": target.compression}),
             **dict(target.headers),
         }
-        self._connection, self._path = _open(target, self._headers)
+        self._connection, self._opening = _open(target, headers)
         self._lock = threading.Lock()
         self._sending = False
         self._closed = False
@@ -129,7 +130,7 @@ class HttpTransport:
                 raise TryLater("the connection is closed")
             self._sending = True
         try:
-            return self._judge(*self._exchange(body, deadline))
+            return self._judge(self._exchange(body, deadline))
         finally:
             with self._lock:
                 self._sending = False
@@ -167,7 +168,7 @@ class HttpTransport:
             return zlib.compress(payload, 1)
         return payload
 
-    def _exchange(self, body: bytes, deadline: float) -> tuple[http.client.HTTPResponse, bytes]:
+    def _exchange(self, body: bytes, deadline: float) -> Answer:
         kept_alive = self._connection.sock is not None
         try:
             try:
@@ -185,31 +186,31 @@ class HttpTransport:
             self._connection.close()
             raise
 
-    def _once(self, body: bytes, deadline: float) -> tuple[http.client.HTTPResponse, bytes]:
+    def _once(self, body: bytes, deadline: float) -> Answer:
+        connection = self._connection
+        sock = connection.sock or self._connected(deadline)
+        answer = ask(sock, self._opening, body, deadline)
+        if not answer.kept:
+            connection.close()
+        return answer
+
+    def _connected(self, deadline: float) -> socket.socket:
         connection = self._connection
         connection.timeout = max(deadline - time.monotonic(), 0.001)
-        if connection.sock is None:
-            connection.connect()
-            if self._is_closed():  # `close` found no socket to cut
-                raise ConnectionAbortedError
-        connection.sock.settimeout(max(deadline - time.monotonic(), 0.001))
-        connection.request("POST", self._path, body, self._headers)
-        connection.sock.settimeout(max(deadline - time.monotonic(), 0.001))
-        response = connection.getresponse()
-        answer = response.read(_MOST_ANSWER_BYTES)
-        if not response.isclosed() and response.read(1):  # more than any collector says: not worth reading
-            connection.close()
-        response.close()
-        return response, answer
+        connection.connect()
+        if self._is_closed():  # `close` found no socket to cut
+            raise ConnectionAbortedError
+        sock: socket.socket = connection.sock
+        sock.settimeout(0.0)
+        return sock
 
-    def _judge(self, response: http.client.HTTPResponse, answer: bytes) -> Receipt:
-        status = response.status
-        if 200 <= status < 300:
-            return receipt(answer)
-        said = f"{self._place} answered {status} {response.reason}"[:200]
-        if status in _PASSING:
-            raise TryLater(said, _retry_after(response.getheader("retry-after")))
-        if 300 <= status < 400:
+    def _judge(self, answer: Answer) -> Receipt:
+        if 200 <= answer.status < 300:
+            return receipt(answer.body)
+        said = f"{self._place} answered {answer.status} {answer.reason}"[:200]
+        if answer.status in _PASSING:
+            raise TryLater(said, _retry_after(answer.retry_after))
+        if 300 <= answer.status < 400:
             said += "; redirects are not followed"
         raise Refused(said)
 
@@ -234,29 +235,43 @@ def _retry_after(value: str | None) -> float | None:
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def _open(target: OtlpTarget, headers: dict[str, str]) -> tuple[http.client.HTTPConnection, str]:
-    """A connection, not yet made, and the path to post to: straight, or through the environment's proxy."""
+def _open(target: OtlpTarget, headers: dict[str, str]) -> tuple[http.client.HTTPConnection, bytes]:
+    """A connection, not yet made, and how each request begins: straight, or through the environment's proxy."""
     parts = urlsplit(target.url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     context = None if target.insecure else _tls(target)
     proxy = _proxy(target.url)
     if proxy is None:
-        return _connection(parts.hostname, parts.port, context), path
-    via = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if via.scheme != "http" or not via.hostname:
-        raise ConfigError(f"the proxy for {target.place} must be an http:// URL, or be excepted in NO_PROXY")
-    credentials = {}
-    if via.username is not None:
-        import base64  # noqa: PLC0415  # rarely needed
+        connection = _connection(parts.hostname, parts.port, context)
+    else:
+        via = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if via.scheme != "http" or not via.hostname:
+            raise ConfigError(f"the proxy for {target.place} must be an http:// URL, or be excepted in NO_PROXY")
+        credentials = {}
+        if via.username is not None:
+            import base64  # noqa: PLC0415  # rarely needed
 
-        pair = f"{unquote(via.username)}:{unquote(via.password or '')}".encode()
-        credentials["proxy-authorization"] = "Basic " + base64.b64encode(pair).decode()
-    connection = _connection(via.hostname, via.port or 80, context)
-    if target.insecure:
-        headers.update(credentials)
-        return connection, target.url
-    connection.set_tunnel(parts.hostname or "", parts.port or 443, credentials)
-    return connection, path
+            pair = f"{unquote(via.username)}:{unquote(via.password or '')}".encode()
+            credentials["proxy-authorization"] = "Basic " + base64.b64encode(pair).decode()
+        connection = _connection(via.hostname, via.port or 80, context)
+        if target.insecure:
+            headers, path = {**headers, **credentials}, target.url
+        else:
+            connection.set_tunnel(parts.hostname or "", parts.port or 443, credentials)
+    try:
+        return connection, opening(
+            path, _host(parts.hostname or "", parts.port, 80 if target.insecure else 443), headers
+        )
+    except ValueError as error:
+        raise ConfigError(f"the headers for {target.place}: {error}") from None
+
+
+def _host(name: str, port: int | None, usual: int) -> str:
+    """As the header of that name has it."""
+    if not name.isascii():
+        name = name.encode("idna").decode()
+    said = f"[{name}]" if ":" in name else name
+    return said if port in (None, usual) else f"{said}:{port}"
 
 
 def _connection(host: str | None, port: int | None, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
