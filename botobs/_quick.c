@@ -12,7 +12,10 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <errno.h>
+#include <poll.h>
 #include <structmember.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #if PY_VERSION_HEX < 0x030B0000 || defined(Py_GIL_DISABLED) || defined(PYPY_VERSION)
@@ -742,6 +745,73 @@ children(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     return packed;
 }
 
+/* -- files that somebody else may write -------------------------------------------------------------------------- */
+
+#define MOST_FILES 4
+
+typedef struct {
+    char *path;
+    int there; /* whether it was */
+    long long node, written, size;
+} Seen;
+
+static int
+is_as_seen(const Seen *seen)
+{
+    struct stat now;
+    if (stat(seen->path, &now) != 0)
+        return errno == ENOENT && !seen->there;
+#ifdef __APPLE__
+    long long written = (long long)now.st_mtimespec.tv_sec * 1000000000LL + now.st_mtimespec.tv_nsec;
+#else
+    long long written = (long long)now.st_mtim.tv_sec * 1000000000LL + now.st_mtim.tv_nsec;
+#endif
+    return seen->there && (long long)now.st_ino == seen->node && written == seen->written &&
+           (long long)now.st_size == seen->size;
+}
+
+/* Wait, and look at files now and then; whether one of them is not as it was. No lock is held meanwhile, so a bot that
+   never lets go of the interpreter does not wait for this. It ends early when something can be read from `bell`. */
+static PyObject *
+watched(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *files;
+    int bell, changed = 0, most_ms, every_ms;
+    Seen seen[MOST_FILES];
+
+    if (!PyArg_ParseTuple(args, "O!iii:watched", &PyTuple_Type, &files, &bell, &every_ms, &most_ms))
+        return NULL;
+    Py_ssize_t size = PyTuple_GET_SIZE(files);
+    if (size > MOST_FILES || every_ms < 1) {
+        PyErr_SetString(PyExc_ValueError, "that many files, or that often, is not looked");
+        return NULL;
+    }
+    for (Py_ssize_t n = 0; n < size; n++) {
+        PyObject *file = PyTuple_GET_ITEM(files, n), *was = NULL;
+        if (PyTuple_Check(file) && !PyArg_ParseTuple(file, "yO", &seen[n].path, &was))
+            return NULL;
+        if (was == NULL || (was != Py_None && !PyTuple_Check(was))) {
+            PyErr_SetString(PyExc_TypeError, "a file is its path, and how it was");
+            return NULL;
+        }
+        seen[n].there = was != Py_None;
+        if (seen[n].there && !PyArg_ParseTuple(was, "LLL", &seen[n].node, &seen[n].written, &seen[n].size))
+            return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS /* the caller keeps `files`, and with them the paths */
+    struct pollfd asked = {.fd = bell, .events = POLLIN};
+    int rung = 0;
+    while (most_ms > 0 && !changed && rung == 0) {
+        int step = every_ms < most_ms ? every_ms : most_ms;
+        rung = poll(&asked, 1, step);
+        most_ms -= step;
+        for (Py_ssize_t n = 0; n < size; n++)
+            changed |= !is_as_seen(&seen[n]);
+    }
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(changed);
+}
+
 /* -- being told of the Python side ------------------------------------------------------------------------------- */
 
 static int
@@ -884,6 +954,7 @@ know_spans(PyObject *Py_UNUSED(module), PyObject *type)
 }
 
 static PyMethodDef methods[] = {
+    {"watched", watched, METH_VARARGS, "Wait, and look at files meanwhile, without the interpreter's lock."},
     {"know", know, METH_VARARGS, "Learn the classes of the hot path."},
     {"know_stages", know_stages, METH_VARARGS, "Learn what a stage is; gives `__enter__` and `__exit__` for it."},
     {"know_turns", know_turns, METH_O, "Learn `root_of`; `root` may be called then."},

@@ -79,9 +79,13 @@ class Arming(Core):
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
-    def poll(self) -> None:
-        """See what another process has made of the state file, and act on it."""
-        found = self._latch.changed(has_fills=self._has_fills, now=self._pace.text())
+    def poll(self, *, thorough: bool = True) -> None:
+        """See what another process has made of the state file, and act on it.
+
+        Args:
+            thorough: Do not rely on the times of files.
+        """
+        found = self._latch.changed(has_fills=self._has_fills, now=self._pace.text(), thorough=thorough)
         if found is None:
             self._latch.retry()
             return
@@ -101,13 +105,20 @@ class Arming(Core):
         else:
             self._keep(current, found)
 
-    def look(self) -> None:
+    def look(self, *, thorough: bool = True) -> None:
         """Whether somebody outside wants something."""
-        self.poll()
+        self.poll(thorough=thorough)
         if self._folder is not None and not self._drilling and requests.asked(self._folder):
             self._drilling = True
             # callbacks may take long, and a trip from outside has to be seen meanwhile
             threading.Thread(target=self._drilled, args=(self._folder,), name="botobs-drill", daemon=True).start()
+
+    def _as_seen(self) -> tuple[tuple[bytes, tuple[int, int, int] | None], ...] | None:
+        """The files that somebody outside writes, and how they were seen last; `None`: they have to be looked at."""
+        seen = self._latch.seen()
+        if seen is None or self._folder is None:
+            return None
+        return seen, (requests.question(self._folder), None)
 
     def _drilled(self, folder: Path) -> None:
         """Drill as somebody outside has asked."""

@@ -7,6 +7,7 @@ no room: that is damage, and damage is halted.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,10 +200,19 @@ class Latch:
             return False
         return not self.unsaved
 
-    def changed(self, *, has_fills: bool, now: str) -> Standing | None:
+    def seen(self) -> tuple[bytes, tuple[int, int, int]] | None:
+        """The file's path, and how it was seen last; `None`: it has to be looked at."""
+        file = self._file
+        if file is None or self.unsaved or file.seen is None:
+            return None
+        return os.fsencode(file.path), file.seen
+
+    def changed(self, *, has_fills: bool, now: str, thorough: bool = True) -> Standing | None:
         """What somebody else has made of the file since; `None`: nothing."""
         with self._lock:
-            if self._file is None or self.unsaved or self._latest is None or not self._file.changed():
+            if self._file is None or self.unsaved or self._latest is None:
+                return None
+            if not self._file.changed(thorough=thorough):
                 return None
             latest, found = self._latest, self._file.open()
             if found.missing and not has_fills:

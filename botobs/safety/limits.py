@@ -209,6 +209,8 @@ class Limits:
 
     def passing(self) -> list[Act]:
         """Time has passed."""
+        if not self.triggers:
+            return []
         acts: list[Act] = []
         self._pace.now()  # a clock that is corrected little by little is believed
         with self.lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["answer", "answer_to", "ask", "asked", "forget"]
+__all__ = ["answer", "answer_to", "ask", "asked", "forget", "question"]
 
 _QUESTION: Final = "kill_switch.drill"
 _ANSWER: Final = "kill_switch.drilled"
@@ -27,6 +28,11 @@ def ask(folder: Path, token: str) -> None:
         OSError: The question cannot be written.
     """
     atomic_write(folder / _QUESTION, dumps({"token": token}))
+
+
+def question(folder: Path) -> bytes:
+    """Where a question stands, if there is one."""
+    return os.fsencode(folder / _QUESTION)
 
 
 def asked(folder: Path) -> bool:

@@ -25,7 +25,6 @@ __all__ = ["Found", "SlotFile", "TooLong", "look", "pack"]
 _LOOKS: Final = 5  # somebody may be in the middle of a write
 _LOOK_AGAIN_S: Final = 0.002
 _SETTLED_NS: Final = 100_000_000  # a file that was last written so long ago cannot be written again at the same time
-_BLINDLY: Final = 25  # looks, until one does not rely on the times of files
 _TAIL: Final = len(b',"check":"0123456789abcdef"}\n')
 
 
@@ -121,8 +120,7 @@ class SlotFile:
         self.size = size
         self.image = b""
         self._fd = -1
-        self._seen: tuple[int, int, int] | None = None  # which file it was, and when written, when it said `image`
-        self._looks = 0
+        self.seen: tuple[int, int, int] | None = None  # which file it was, and when written, when it said `image`
 
     def open(self) -> Found:
         """Look what is there, and be ready to write over it."""
@@ -188,28 +186,30 @@ class SlotFile:
         os.ftruncate(self._fd, 0)
         self.image = b""
 
-    def changed(self) -> bool:
+    def changed(self, *, thorough: bool = False) -> bool:
         """Whether the file is another than the one written last, or says something else.
 
         Each call of the system lets the bot's thread go and waits for it again, so there is usually one: it tells when
         the file was written. A time that is too fresh to tell one write from the next is not relied upon.
+
+        Args:
+            thorough: Do not rely on the times of files.
         """
         try:
             now, found = time.time_ns(), self.path.stat()
             seen = (found.st_ino, found.st_mtime_ns, found.st_size)
-            self._looks += 1
-            if seen == self._seen and self._looks % _BLINDLY:
+            if seen == self.seen and not thorough:
                 return False
-            self._seen = None
+            self.seen = None
             if self._fd == -1 or found.st_ino != os.fstat(self._fd).st_ino:
                 return True
             if os.pread(self._fd, len(self.image) + 1, 0) != self.image:
                 return True
         except OSError:
-            self._seen = None
+            self.seen = None
             return True
         if now - found.st_mtime_ns > _SETTLED_NS:
-            self._seen = seen
+            self.seen = seen
         return False
 
     def sync(self) -> None:
@@ -224,7 +224,7 @@ class SlotFile:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        self._seen = None
+        self.seen = None
         fd, self._fd = self._fd, -1
         if fd != -1:
             os.close(fd)

@@ -100,7 +100,7 @@ class KillSwitch(Gate):
         self._keeping: list[KeepAlive] = []
         self._silent: tuple[float, float, int] | None = None  # age, limit, when we were told
         self._asked: Decimal | None = None
-        self._watch = Watch(self.look, self.now, faults) if threaded else None
+        self._watch = Watch(self.look, self.now, faults, self._as_seen) if threaded else None
 
     def _count(self, triggers: Iterable[Trigger], source: str | None = None) -> Limits:
         """Limits with a memory of their own."""
@@ -230,7 +230,8 @@ class KillSwitch(Gate):
                     never = isinstance(act.trigger, OfEquity) and not act.trigger.known_at
                     self._do([act], _NEVER_TOLD if never else _STALE)
             self._ask(hung_too=True)
-            self._latch.retry()
+            if self._latch.unsaved:
+                self._latch.retry()
             if not self._threaded:
                 for keeping in self._keeping:
                     keeping.beat()
@@ -378,7 +379,9 @@ class KillSwitch(Gate):
         self._refusals.abandon()
         self._forked()
         self._keeping = []
-        self._watch = None
+        if self._watch is not None:
+            self._watch.abandon()
+            self._watch = None
 
 
 def _armed(triggers: Iterable[Any] | None, equity_floor: Decimal | None) -> list[Trigger]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from botobs.quick import quick
 from botobs.safety import outside
 from botobs.safety.slots import SlotFile
 from botobs.safety.latch import SLOT, Latch, Standing
@@ -242,17 +243,85 @@ def test_tripped_from_outside_and_reset_from_outside(room):
     assert room.switch().state == "active"
 
 
-def test_the_running_bot_sees_it_within_a_second(room):
+@pytest.mark.parametrize("sighted", [True, False])
+def test_the_running_bot_sees_it_within_a_second(room, sighted):
     from botobs.safety.watch import Watch
 
     switch = room.switch()
     seen = threading.Event()
     switch.on_trip(lambda trip: seen.set())
-    watch = Watch(switch.look, switch.now, room.faults)
+    path = room.folder / "kill_switch.json"
+    os.utime(path, (1_700_000_000, 1_700_000_000))  # as if it had not been written for long
+    switch.look()
+    assert switch._as_seen() is not None
+    watch = Watch(switch.look, switch.now, room.faults, switch._as_seen if sighted else lambda: None)
     watch.start()
     outside.trip(room.folder, "now")
     assert seen.wait(1.0)
-    assert watch.close(__import__("time").monotonic() + 5)
+    assert watch.close(time.monotonic() + 5)
+
+
+@pytest.mark.skipif(quick is None, reason="nothing is compiled")
+def test_a_file_that_nobody_touches_is_not_looked_at(room, monkeypatch):
+    from botobs.safety import watch as watching
+
+    monkeypatch.setattr(watching, "_EVERY_S", 0.002)
+    monkeypatch.setattr(watching, "_TIME_S", 0.004)
+    switch = room.switch()
+    os.utime(room.folder / "kill_switch.json", (1_700_000_000, 1_700_000_000))
+    switch.look()
+    looks, beats, enough = [], [], threading.Event()
+
+    def look(*, thorough):
+        looks.append(thorough)
+        switch.look(thorough=thorough)
+
+    def beat():
+        beats.append(1)
+        if len(beats) == 5:
+            enough.set()
+
+    watch = watching.Watch(look, beat, room.faults, switch._as_seen)
+    watch.start()
+    assert enough.wait(5) and not looks
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    outside.trip(room.folder, "now")
+    until(lambda: switch.state == "halted")
+    assert looks[0] is False
+    assert watch.close(time.monotonic() + 5)
+    if before is not None:
+        assert len(os.listdir("/proc/self/fd")) == before - 2
+
+
+@pytest.mark.skipif(quick is None, reason="nothing is compiled")
+def test_files_are_watched_for_what_becomes_of_them(tmp_path):
+    def as_is(path):
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    read, write = os.pipe()
+    path, other = tmp_path / "a", tmp_path / "b"
+    path.write_bytes(b"one")
+    name, absent = os.fsencode(path), (os.fsencode(other), None)
+    try:
+        assert quick.watched(((name, as_is(path)), absent), read, 1, 3) is False
+        assert quick.watched(((name, None), absent), read, 1, 10_000) is True
+        inode, written, size = as_is(path)
+        for odd in ((inode + 1, written, size), (inode, written + 1, size), (inode, written, size + 1)):
+            assert quick.watched(((name, odd),), read, 1, 10_000) is True
+        other.touch()
+        assert quick.watched((absent,), read, 1, 10_000) is True
+        assert quick.watched(((os.fsencode(tmp_path / "no" / "c"), None),), read, 1, 3) is False
+        assert quick.watched((), read, 1, 0) is False
+        os.write(write, b".")
+        assert quick.watched(((name, as_is(path)),), read, 10_000, 10_000) is False  # at once
+        for wrong in (((), read, 0, 1), ((absent,) * 5, read, 1, 1), (((name, 1),), read, 1, 1), ((name,), read, 1, 1),
+                      (((name, (1, 2)),), read, 1, 1), ([], read, 1, 1), (((b"a\0b", None),), read, 1, 1)):  # fmt: skip
+            with pytest.raises((TypeError, ValueError)):
+                quick.watched(*wrong)
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def test_outside_works_without_a_bot(room):
@@ -494,5 +563,5 @@ def test_a_file_that_says_something_else_with_the_time_it_had_is_found_all_the_s
     with file.path.open("r+b") as other:
         other.write(file.image[256:] + file.image[:256])
     os.utime(file.path, ns=(long_ago, long_ago))
-    assert any(file.changed() for _ in range(30))
+    assert file.changed(thorough=True)
     file.close()
