@@ -173,10 +173,10 @@ class Observer(MoneyVerbs, MoneyNouns, SafetyVerbs, InsightNouns, ExplainNouns, 
             self.bus.housekeep,
             self._overhead_now,
             self._now_and_then,
-            self._money.housekeep,
-            self._safety.chore,
+            self._money.pieces,
+            self._safety.pieces,
             self._performance.chore,
-            self._insight.chore,
+            self._insight.pieces,
             *(() if self._backups is None else (self._backups.chore,)),
         )
         self._health_page = HealthPage(

@@ -91,6 +91,54 @@ def test_chores_are_done_once_a_second_though_the_work_never_ends(drainer, monke
     assert all(later - before >= 0.02 for before, later in pairwise(done))
 
 
+def test_a_chore_in_pieces_is_cut_between_them(drainer, monkeypatch):
+    rests, done, enough = [], [], threading.Event()
+    sleep = time.sleep
+
+    def rest(seconds):
+        rests.append(len(done))
+        sleep(seconds)
+
+    def pieces():
+        for n in range(4):
+            _busy(60_000)
+            done.append(n)
+            yield
+        enough.set()
+        raise ValueError("one that fails ends itself alone")
+
+    monkeypatch.setattr("botobs.pipeline.time.sleep", rest)
+    monkeypatch.setattr("botobs.pipeline._ROUND_S", 1000.0)
+    last = threading.Event()
+    drain = drainer(chores=[pieces, last.set])
+    drain.wake()
+    assert enough.wait(10) and last.wait(10)
+    assert {1, 2, 3, 4} <= set(rests)
+    assert drain._faults.errors == {"drain": 1}
+
+
+def test_rung_often_it_makes_one_round(drainer, monkeypatch):
+    monkeypatch.setattr("botobs.pipeline._ROUND_S", 1000.0)
+    begun, go_on, again, rounds = threading.Event(), threading.Event(), threading.Event(), []
+
+    def chore():
+        rounds.append(1)
+        begun.set()
+        go_on.wait(10)
+        if len(rounds) == 2:
+            again.set()
+
+    drain = drainer(chores=[chore])
+    drain.wake()
+    assert begun.wait(10)
+    for _ in range(5):
+        drain.wake()  # while it is at work: once more, and no more
+    go_on.set()
+    assert again.wait(10)
+    assert drain.close(time.monotonic() + 10)
+    assert len(rounds) <= 3  # the end is one more
+
+
 def test_a_trip_asks_for_it(tmp_path):
     asked = []
     with botobs.start("bot", data_dir=tmp_path, starting_equity=10, kill_switch=[EquityBelow(9)]) as obs:

@@ -171,6 +171,11 @@ class Insight:
 
     def chore(self) -> None:
         """Once a second."""
+        for _piece in self.pieces():
+            pass
+
+    def pieces(self) -> Iterator[None]:
+        """What is done once a second, piece by piece."""
         now = self._clock.time_ns()
         wanted: dict[str, list[Part]] = {}
         for part in self._waiting:
@@ -183,14 +188,18 @@ class Insight:
                 price = self._mark(symbol)
                 if price is not None:
                     for part in parts:
+                        yield
                         part.price(symbol, price, at, now)
         for busy in self._busy:
+            yield
             busy.chore(now)
-        self._save()
-
-    def _save(self, *, last: bool = False) -> None:
         for keeper in self._keepers:
-            keeper.save(last=last)
+            yield
+            keeper.save()
+
+    def _save(self) -> None:
+        for keeper in self._keepers:
+            keeper.save(last=True)
 
     def _mark(self, symbol: str) -> Any:
         account = self._money.account
@@ -224,7 +233,7 @@ class Insight:
 
     def close(self, deadline: float) -> bool:  # noqa: ARG002
         """Keep what is known."""
-        self._save(last=True)
+        self._save()
         return True
 
     def abandon(self) -> None:

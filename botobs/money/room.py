@@ -43,7 +43,7 @@ from botobs.trackers.slippage import SlippageTracker
 from botobs.trackers.trades import TradeTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from botobs.accounting.totals import Totals
@@ -323,13 +323,20 @@ class Money:
 
     def housekeep(self) -> None:
         """What has to be done though nothing happens: every second or so."""
+        for _piece in self.pieces():
+            pass
+
+    def pieces(self) -> Iterator[None]:
+        """The same, piece by piece."""
         now = self._kept_ns = self._clock.time_ns()
         self.ledger.retry()
         self._tell()
         why = self._sampler.overdue(now)
         if why is not None:
             self._sample(why)
+        yield
         self.funding.chore()
+        yield
         if now - self._aged_ns >= _AGE_NS or now < self._aged_ns:
             self._aged_ns = now
             self.orders.expire()

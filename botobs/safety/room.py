@@ -18,7 +18,7 @@ from botobs.streams.encode import dumps
 from botobs.vitals import Alive, Freshness, FundingRates, HealthEmitter, Snapshots, Staleness, Watchdogs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from botobs.bus import Bus
@@ -211,15 +211,28 @@ class Safety:
 
     def chore(self) -> None:
         """Once a second."""
+        for _piece in self.pieces():
+            pass
+
+    def pieces(self) -> Iterator[None]:
+        """What is done once a second, piece by piece."""
         if not self._begun:
             return
         now = self._looked_ns = self._clock.time_ns()
-        for look in (self.watchdogs.tick, self.staleness.tick, self.funding.tick, self.snapshots.tick, self._feed):
+        for look in (
+            self.watchdogs.tick,
+            self.staleness.tick,
+            self.funding.tick,
+            self.snapshots.tick,
+            self._touch,
+            self._feed,
+        ):
             try:
                 look()
             except Exception as error:  # the others have to look all the same
                 with contextlib.suppress(Exception):
                     self._faults.error("safety", error)
+            yield
         if not 0 <= now - self._kept_ns < _KEEP_NS:
             self._kept_ns = now
             self._keep()
@@ -227,10 +240,13 @@ class Safety:
             self.kill_switch.now()
             self.alerts.poll()
 
-    def _feed(self) -> None:
+    def _touch(self) -> None:
         silence = self.watchdogs.silence
         if self._alive is not None:
             self._alive.touch(decided_s=silence.age_s, limit_s=silence.limit_s)
+
+    def _feed(self) -> None:
+        silence = self.watchdogs.silence
         if not self.watchdogs.stalled:
             self.kill_switch.feeds(self.watchdogs.ages())
             if silence.age_s is not None:

@@ -400,7 +400,7 @@ def test_after_a_crash_a_decision_is_settled_by_the_trade_that_closed_before_it_
         order = decide(obs, SYMBOL, 100.0, order=True)
         obs.fill(order, price=100, qty=1, fee=0)
         assert obs.counterfactual.table().waiting == 1
-        obs._insight._save(last=True)
+        obs._insight._save()
         kept = state.read_bytes()
         obs.fill(symbol=SYMBOL, side="sell", price=103, qty=1, fee=0)
     state.write_bytes(kept)  # as a crash would have left it

@@ -231,7 +231,7 @@ def trade(px):
 trade(5)
 obs.flush()
 obs.regime.current("B")
-obs._insight._save(last=True)
+obs._insight._save()
 trade(6)
 obs.flush()
 os._exit(9)

@@ -149,7 +149,7 @@ for n in range(3):
     close = 3050 + 60 * n
     obs.bar("ETH-USD", close, close, close, close)
 obs.price_events.latest()
-obs._insight._save(last=True)
+obs._insight._save()
 child = os.fork()
 if not child:
     obs.bar("ETH-USD", 1, 1, 1, 1)
