@@ -59,7 +59,11 @@ class Watch:
         if _watched is not None:
             with contextlib.suppress(OSError):  # no descriptor to be had: it looks in the other way
                 self._bell = os.pipe()
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # no thread to be had
+            self._hang_up()
+            raise
 
     def close(self, deadline: float) -> bool:
         """End; whether it did before `deadline` (monotonic)."""
