@@ -8,6 +8,7 @@ condition, never for the network, so a deadline holds whatever the collector doe
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 import threading
@@ -67,6 +68,7 @@ class SpanSender:
         "_alarm_at",
         "_append",
         "_batch_spans",
+        "_bell",
         "_closed",
         "_delay_s",
         "_delivered",
@@ -86,7 +88,6 @@ class SpanSender:
         "_timeout_s",
         "_transport",
         "_urgent_until",
-        "_wake",
         "_wake_spans",
         "trouble",
     )
@@ -120,7 +121,8 @@ class SpanSender:
         self._closed = False
         self.trouble: str | None = None
         self._lock = threading.RLock()  # re-entrant: a signal handler may flush while its own thread is in here
-        self._wake = threading.Condition(self._lock)
+        self._bell = threading.Lock()  # let go of: rung. A condition takes ten times the lines, each of them cold
+        self._bell.acquire()
         self._settled = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._run, name="botobs-otlp", daemon=True)
         self._thread.start()
@@ -155,7 +157,7 @@ class SpanSender:
             self._urgent_until = max(self._urgent_until, deadline)
             self._failures = 0
             self._due = 0.0
-            self._wake.notify()
+            self._ring()
             while not self._is_settled(mark):
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -177,7 +179,7 @@ class SpanSender:
             left = self._sweep(0) + (self._hand.count if self._hand else 0)
             self._hand = None
             self._dropped += left
-            self._wake.notify_all()
+            self._ring()
             self._settled.notify_all()
         if left:
             self._faults.dropped(_STREAM, left)
@@ -208,12 +210,16 @@ class SpanSender:
                 self._alarm_at = self._taken + self._queue_spans
                 if not self._failures:
                     self._due = 0.0
-                    self._wake.notify()
+                    self._ring()
             self._dropped += gone
             if gone:
                 self._settled.notify_all()
         if gone:
             self._faults.dropped(_STREAM, gone)
+
+    def _ring(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was rung already
+            self._bell.release()
 
     def _sweep(self, keep: int) -> int:
         """Drop the oldest until `keep` spans wait; how many went."""
@@ -238,10 +244,9 @@ class SpanSender:
 
     def _rest(self) -> bool:
         """Wait until there is something to do; False when it is over."""
-        with self._lock:
-            while not self._closed and (left := self._due - time.monotonic()) > 0:
-                self._wake.wait(left)
-            return not self._closed
+        while not self._closed and (left := self._due - time.monotonic()) > 0:
+            self._bell.acquire(timeout=left)
+        return not self._closed
 
     def _next(self) -> _Batch | None:
         """The batch in hand, or the next from the queue; None when there is nothing."""
