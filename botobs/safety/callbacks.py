@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
+import contextvars
 import functools
 import inspect
 import time
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
@@ -23,6 +24,7 @@ __all__ = ["Called", "Caller", "Flattening", "flattening", "is_async", "name_of"
 
 _running_loop = asyncio._get_running_loop  # noqa: SLF001  # None, where the public one raises: half a microsecond
 _LOOP_LATE_S: Final = 0.05
+_LOOP_LOOK_S: Final = 1.0
 
 
 @attrs.frozen
@@ -38,7 +40,7 @@ class Flattening:
     epoch: int
 
 
-flattening: ContextVar[Flattening | None] = ContextVar("botobs_flattening", default=None)
+flattening: contextvars.ContextVar[Flattening | None] = contextvars.ContextVar("botobs_flattening", default=None)
 
 
 @attrs.frozen
@@ -110,7 +112,7 @@ class Caller:
         self,
         fn: Callable[..., Any],
         *args: Any,
-        limit_s: float,
+        limit_s: float | None,
         name: str | None = None,
         awaits: bool | None = None,
         meanwhile: Callable[[], object] | None = None,
@@ -121,7 +123,7 @@ class Caller:
         Args:
             fn: The function.
             *args: What it gets.
-            limit_s: How long it is waited for.
+            limit_s: How long it is waited for; `None`, for an async one: until it has ended.
             name: What it is called in records.
             awaits: Whether it is async, if that is known.
             meanwhile: Called while it is waited for, if it does not end at once.
@@ -135,26 +137,60 @@ class Caller:
             self._faults.error(self._where, error)
         return called
 
+    def here(
+        self,
+        fn: Callable[..., Any],
+        *args: Any,
+        name: str,
+        meanwhile: Callable[[], object] | None = None,
+        late: Callable[[Called], object] | None = None,
+    ) -> Called:
+        """Call `fn` on this very thread, at once; whoever wants a limit uses `call`.
+
+        Args:
+            fn: A sync function; what it returns is awaited if that is possible.
+            *args: What it gets.
+            name: What it is called in records.
+            meanwhile: Called while something is awaited.
+            late: Told how it ended if nobody waits for that.
+
+        Raises:
+            KeyboardInterrupt: Somebody pressed Ctrl-C, which is no failure of the function's; it is counted.
+        """
+        begun = time.perf_counter()
+        value, error = None, None
+        try:
+            value = contextvars.copy_context().run(fn, *args)
+        except BaseException as raised:  # SystemExit too: it must not keep the others from being called
+            error = raised
+        called: Called
+        if error is None and inspect.isawaitable(value):
+            called, error = self._wait(
+                lambda: value, None, name, ended=_clocked(name, begun), meanwhile=meanwhile, late=late
+            )
+        else:
+            called = _clocked(name, begun)("done" if error is None else "failed", error)[0]
+        if error is not None:
+            self._faults.error(self._where, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise error
+        return called
+
     def _call(
         self,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
-        limit_s: float,
+        limit_s: float | None,
         name: str,
         *,
         awaits: bool,
         meanwhile: Callable[[], object] | None,
         late: Callable[[Called], object] | None,
     ) -> tuple[Called, BaseException | None]:
-        begun = time.perf_counter()
-
-        def ended(outcome: Any, error: BaseException | None = None) -> tuple[Called, BaseException | None]:
-            took_ms = round((time.perf_counter() - begun) * 1e3, 3)
-            return Called(name, outcome, took_ms, None if error is None else _text(error)), error
-
+        ended = _clocked(name, time.perf_counter())
         if awaits:
             return self._wait(lambda: fn(*args), limit_s, name, ended=ended, meanwhile=meanwhile, late=late)
-        if not self._threaded:
+        if not self._threaded or limit_s is None:
             try:
                 value = fn(*args)
             except Exception as error:
@@ -171,7 +207,7 @@ class Caller:
     def _wait(
         self,
         make: Callable[[], Awaitable[Any]],
-        limit_s: float,
+        limit_s: float | None,
         name: str,
         *,
         ended: Callable[..., Any],
@@ -183,7 +219,7 @@ class Caller:
         known = self.loop
         loop = known if known is not None and known.is_running() and not known.is_closed() else here
         if loop is None:  # no loop runs: one of its own is better than none
-            if not self._threaded:
+            if not self._threaded or limit_s is None:
                 return ended(*asyncio.run(_bounded(make, None)))  # type: ignore[no-any-return]
             outcome = self._pool.call(
                 lambda: asyncio.run(_bounded(make, limit_s)), limit_s=limit_s, meanwhile=meanwhile
@@ -198,16 +234,19 @@ class Caller:
         if meanwhile is not None:
             meanwhile()
         try:
-            return ended(*future.result(limit_s + _LOOP_LATE_S))  # type: ignore[no-any-return]
+            while limit_s is None and not future.done() and loop.is_running():
+                concurrent.futures.wait([future], _LOOP_LOOK_S)
+            return ended(*future.result(_LOOP_LATE_S + (limit_s or 0.0)))  # type: ignore[no-any-return]
         except TimeoutError:
-            return ended("hung", TimeoutError(f"the bot's event loop did not come round to it in {limit_s:g} s"))  # type: ignore[no-any-return]
+            why = "has ended" if limit_s is None else f"did not come round to it in {limit_s:g} s"
+            return ended("hung", TimeoutError(f"the bot's event loop {why}"))  # type: ignore[no-any-return]
         except Exception as error:  # the loop was closed under it
             return ended("failed", error)  # type: ignore[no-any-return]
 
     async def _alone(
         self,
         make: Callable[[], Awaitable[Any]],
-        limit_s: float,
+        limit_s: float | None,
         name: str,
         late: Callable[[Called], object] | None,
     ) -> None:
@@ -221,6 +260,18 @@ class Caller:
             with contextlib.suppress(BaseException):  # strict: there is nobody here to raise it to
                 self._faults.error(self._where, error)
             self._faults.say(self._where, name, f"{name}: {_text(error)}")
+
+
+def _clocked(name: str, begun: float) -> Callable[..., tuple[Called, BaseException | None]]:
+    """Makes what is told of a function at its end, which is when it is asked."""
+
+    def ended(
+        outcome: Literal["done", "failed", "hung", "started"], error: BaseException | None = None
+    ) -> tuple[Called, BaseException | None]:
+        took_ms = round((time.perf_counter() - begun) * 1e3, 3)
+        return Called(name, outcome, took_ms, None if error is None else _text(error)), error
+
+    return ended
 
 
 async def _bounded(

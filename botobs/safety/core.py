@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import functools
 import threading
 import time
@@ -17,6 +16,7 @@ from botobs.events.switch import (
     KillSwitchTripped,
     KillSwitchTrippedAgain,
 )
+from botobs.safety.aside import Aside
 from botobs.safety.callbacks import Called, Caller, Flattening, flattening, is_async, name_of
 from botobs.safety.latch import HALTED, LEVELS, REDUCE_ONLY, Latch, Standing
 from botobs.safety.said import Drilled, Trip, line
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Core"]
 
-_DISK_S: Final = 5.0
 _LIMIT_S: Final = 5.0
 _MOST_CALLBACKS: Final = 100
 
@@ -43,49 +42,9 @@ F = TypeVar("F", bound="Callable[[Trip], Any]")
 @attrs.frozen
 class _Callback:
     fn: Callable[[Trip], Any]
-    limit_s: float
+    limit_s: float | None  # `None`: none, on the thread that trips
     name: str
     is_async: bool
-
-
-class _Aside:
-    """What is done while callbacks run: the record, and waiting for the disk."""
-
-    __slots__ = ("_done", "_todo", "_work")
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._work = work
-        self._todo = [True]
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def start(self) -> None:
-        """Once only, whoever is first."""
-        try:
-            self._todo.pop()
-        except IndexError:
-            return
-        try:
-            _thread.start_new_thread(self._run, ())
-        except RuntimeError:  # no thread to be had
-            self._run()
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        finally:
-            self._done.release()
-
-    def wait_inline(self) -> None:
-        """Do it now, on this thread."""
-        self._todo.clear()
-        self._run()
-
-    def wait(self) -> None:
-        """Until it is done, or the disk has had its time."""
-        self.start()
-        if self._done.acquire(timeout=_DISK_S):
-            self._done.release()
 
 
 def _nobody_to_hurry() -> None:
@@ -122,7 +81,8 @@ class Core:
         self._changing = threading.RLock()  # held for as long as it takes to decide, never while anybody's code runs
         self._callbacks: tuple[_Callback, ...] = ()
         self._epoch = 0  # counts trips and resets of this run
-        self._owed: Exception | None = None  # what strict mode raises when everybody was called
+        self._owed: BaseException | None = None  # raised when everybody was called: Ctrl-C, and all in strict mode
+        self._asides: list[Aside] = []  # of trips whose callbacks run
         self._caller = Caller("kill_switch.callback", faults, threaded=threaded)
         self._series: list[Limits] = []
         self.shut = self._standing.level > 0
@@ -171,9 +131,16 @@ class Core:
         Callbacks run in the order they were registered, each within its limit, an async one on the bot's event loop.
         Inside one, stages with `reduces=True` pass while the switch is halted: that is how it flattens.
 
+        With a limit, a sync function runs on a thread of its own, so that it can be given up. With `timeout=None` it is
+        called on the very thread that trips, at once: the one that reported the price, or the loop's, or a thread of
+        botobs when the trip comes from outside or from the passing of time. That is for what takes no time: setting a
+        flag, cancelling the loop's tasks, pressing a button. If it hangs, it hangs the bot: nobody behind it is called,
+        and the verb never returns.
+
         Args:
             fn: The function, sync or async.
-            timeout: How long the others wait for it; it may go on by itself.
+            timeout: How long the others wait for it; it may go on by itself. `None`: no limit. An async function has
+                none then, and everybody but the loop's own thread waits until it has ended.
         """
         if fn is None:
             return functools.partial(self.on_trip, timeout=timeout)
@@ -187,7 +154,7 @@ class Core:
         if not callable(fn):
             raise TypeError(f"on_trip takes a function, not {type(fn).__name__}")
         try:
-            limit_s = period(timeout)
+            limit_s = None if timeout is None else period(timeout)
         except (ValueError, TypeError) as error:
             self._faults.say("kill_switch.on_trip", "timeout", f"timeout of {name_of(fn)}: {error}; it gets 5 s")
             limit_s = _LIMIT_S
@@ -272,7 +239,7 @@ class Core:
             )
             return trip
         durable = self._latch.write(now)
-        aside = _Aside(lambda: self._record(ts_ns, before, now, source, durable=durable))
+        aside = Aside(lambda: self._record(ts_ns, before, now, source, durable=durable))
         if not self._threaded:
             aside.wait_inline()
         called = self._call_all(trip, epoch, aside)
@@ -299,43 +266,53 @@ class Core:
         )  # fmt: skip
         self._latch.sync()
 
-    def _call_all(self, trip: Trip, epoch: int | None, aside: _Aside) -> list[Called]:
+    def _call_all(self, trip: Trip, epoch: int | None, aside: Aside) -> list[Called]:
         """Everybody registered, in order; nobody's failure is another's."""
         token = flattening.set(None if epoch is None else Flattening(self, epoch))
         self._caller.note_loop()
-
-        def late(one: Called) -> None:
-            if not trip.drill:
-                self._say(
-                    KillSwitchAnswered(
-                        ts_ns=self._pace.wall(), reason=trip.reason, callbacks=[one.record()], took_ms=one.took_ms,
-                        late=True,
-                    )
-                )  # fmt: skip
-
+        self._asides.append(aside)
+        late = functools.partial(self._tell_late, trip)
         called: list[Called] = []
         try:
             called.extend(self._called(callback, trip, aside.start, late) for callback in self._callbacks)
         finally:
             flattening.reset(token)
             aside.start()
+            self._asides.remove(aside)
         return called
 
     def _called(
         self, callback: _Callback, trip: Trip, meanwhile: Callable[[], object], late: Callable[[Called], object]
     ) -> Called:
         try:
+            if callback.limit_s is None and not callback.is_async:
+                return self._caller.here(callback.fn, trip, name=callback.name, meanwhile=meanwhile, late=late)
             return self._caller.call(
                 callback.fn, trip, limit_s=callback.limit_s, name=callback.name, awaits=callback.is_async,
                 meanwhile=meanwhile, late=late,
             )  # fmt: skip
-        except Exception as error:  # strict, or a fault of ours: the others have to be called first
+        except (Exception, KeyboardInterrupt) as error:  # strict, Ctrl-C: the others have to be called first
             self._owed = error
-            return Called(callback.name, "failed", 0.0, line(error))
+            return Called(callback.name, "failed", 0.0, line(error) or type(error).__name__)
+
+    def _tell_late(self, trip: Trip, one: Called) -> None:
+        """What nobody waited for has ended."""
+        if not trip.drill:
+            self._say(
+                KillSwitchAnswered(
+                    ts_ns=self._pace.wall(), reason=trip.reason, callbacks=[one.record()], took_ms=one.took_ms,
+                    late=True,
+                )
+            )  # fmt: skip
+
+    def _record_overdue(self) -> None:
+        """The record of a trip does not wait for a callback that has no limit and no end."""
+        for aside in tuple(self._asides):
+            aside.start()
 
     def _strictly(self) -> None:
         error, self._owed = self._owed, None
-        if error is not None and self._faults.strict:
+        if error is not None and (self._faults.strict or isinstance(error, KeyboardInterrupt)):
             raise error
 
     def drill(self, reason: str = "drill", *, source: str = "bot") -> Drilled:
@@ -350,7 +327,7 @@ class Core:
         durable = self._latch.rehearse()
         written_ms = round((time.perf_counter() - begun) * 1e3, 3)
         synced: list[bool] = []
-        aside = _Aside(lambda: synced.append(self._latch.sync()))
+        aside = Aside(lambda: synced.append(self._latch.sync()))
         if not self._threaded:
             aside.wait_inline()
         called = self._call_all(trip, None, aside)

@@ -225,6 +225,7 @@ class KillSwitch(Gate):
     def now(self) -> None:
         """Time has passed: windows move on, what was counted is kept, the bot's own limits are asked. Once a second."""
         try:
+            self._record_overdue()
             for limits in tuple(self._series):
                 for act in limits.passing():
                     never = isinstance(act.trigger, OfEquity) and not act.trigger.known_at

@@ -32,6 +32,7 @@ def child(folder, step, mark):
     room = Room(folder)
     switch = room.switch(EquityBelow(9000))
     switch.on_trip(lambda trip: os.write(mark, b"c"))
+    switch.on_trip(lambda trip: os.write(mark, b"c"), timeout=None)
     switch.on_trip(lambda trip: 1 / 0)
     def last(trip):
         try: switch.check()

@@ -247,6 +247,12 @@ def safety() -> None:
         assert_type(trip.reason, str)
         assert_type(trip.drill, bool)
 
+    @obs.kill_switch.on_trip(timeout=None)
+    async def cancel(trip: Trip) -> None: ...
+
+    obs.kill_switch.on_trip(flatten, timeout=None)
+    obs.kill_switch.on_trip(flatten, "30s")
+
     @obs.kill_switch.keep_alive(every="15s")
     def postpone() -> int:
         return 60
