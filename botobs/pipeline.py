@@ -112,19 +112,22 @@ class Drainer:
             slices += 1
             if slices % _PATIENCE == 0:
                 slice_ns = min(slice_ns * 2, _MOST_SLICE_NS)
-            time.sleep(_REST_S)
-            self._begun_ns = time.perf_counter_ns()
+            self._rest()
             if time.monotonic() - self._chores_s >= _ROUND_S:  # a bot that is always busy does not put them off
                 self._do_chores()
 
     def _breathe(self, slice_ns: int) -> None:
         """Let the bot run, after a slice of whatever it was made of, and for as long as it asked."""
         if self._aside_until or time.perf_counter_ns() - self._begun_ns >= slice_ns:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Sleep, and begin a new slice afterwards; whoever asked to be let alone may have done so meanwhile."""
+        time.sleep(_REST_S)
+        while not self._over and time.monotonic() < self._aside_until:
             time.sleep(_REST_S)
-            while not self._over and time.monotonic() < self._aside_until:
-                time.sleep(_REST_S)
-            self._aside_until = 0.0
-            self._begun_ns = time.perf_counter_ns()
+        self._aside_until = 0.0
+        self._begun_ns = time.perf_counter_ns()
 
     def _count(self, error: Exception) -> None:
         try:

@@ -77,6 +77,29 @@ def test_told_to_stand_aside_it_begins_no_job_for_a_moment(drainer):
     assert late[1] > 0.015, "one may have been under way to begin"
 
 
+def test_told_so_while_it_rests_between_rounds_it_goes_on_resting(drainer, monkeypatch):
+    begun, told, enough = [], [], threading.Event()
+    sleep = time.sleep
+
+    def rest(seconds):
+        if not told:
+            told.append(time.monotonic())
+            drain.stand_aside()
+        sleep(seconds)
+
+    def job(_ns):
+        begun.append(time.monotonic())
+        if len(begun) == 2:
+            enough.set()
+        return True
+
+    monkeypatch.setattr("botobs.pipeline.time.sleep", rest)
+    drain = drainer(job)
+    drain.wake()
+    assert enough.wait(10)
+    assert begun[0] < told[0] and begun[1] > told[0] + 0.015
+
+
 def test_chores_are_done_once_a_second_though_the_work_never_ends(drainer, monkeypatch):
     monkeypatch.setattr("botobs.pipeline._ROUND_S", 0.02)
     done, enough = [], threading.Event()
