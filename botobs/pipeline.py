@@ -82,6 +82,8 @@ class Drainer:
     def _run(self) -> None:
         while not self._over:
             self._bell.acquire(timeout=_ROUND_S)
+            if self._aside_until:
+                self._rest()
             self._begun_ns = time.perf_counter_ns()
             self._do_chores()
             self._round()

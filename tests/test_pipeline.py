@@ -100,6 +100,24 @@ def test_told_so_while_it_rests_between_rounds_it_goes_on_resting(drainer, monke
     assert begun[0] < told[0] and begun[1] > told[0] + 0.015
 
 
+def test_told_so_while_it_has_nothing_to_do_it_begins_no_chore(drainer):
+    begun, once = [], threading.Event()
+
+    def chore():
+        begun.append(time.monotonic())
+        once.set()
+
+    drain = drainer(chores=[chore])
+    drain.wake()
+    assert once.wait(10)
+    once.clear()
+    told = time.monotonic()
+    drain.stand_aside()
+    drain.wake()
+    assert once.wait(10)
+    assert begun[-1] > told + 0.015
+
+
 def test_chores_are_done_once_a_second_though_the_work_never_ends(drainer, monkeypatch):
     monkeypatch.setattr("botobs.pipeline._ROUND_S", 0.02)
     done, enough = [], threading.Event()
