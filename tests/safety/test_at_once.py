@@ -102,6 +102,23 @@ def test_ctrl_c_within_it_is_raised_when_everybody_was_called(room):
     assert switch.reset("me", "ok") and switch.allows()
 
 
+def test_ctrl_c_while_one_with_a_limit_is_waited_for_is_raised_then_too(room):
+    switch = room.switch()
+    seen, released = [], threading.Event()
+
+    @switch.on_trip(timeout=60)
+    def slow(trip):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        released.wait(30)
+
+    switch.on_trip(lambda trip: seen.append("after"), timeout=None)
+    with pytest.raises(KeyboardInterrupt):
+        switch.trip("test")
+    released.set()
+    assert seen == ["after"] and switch.state == "halted"
+    assert room.last("callbacks").failed == ["slow failed: KeyboardInterrupt"]
+
+
 def test_in_strict_mode_everybody_is_called_first(tmp_path):
     room = Room(tmp_path, strict=True)
     switch = room.switch()
