@@ -182,10 +182,10 @@ class Latch:
     def rehearse(self) -> bool:
         """Write what is there already, for a drill; whether the disk took it."""
         with self._lock:
-            if self._file is None or self.unsaved:
+            if self._file is None or self.unsaved or self._latest is None:
                 return self._file is None
             try:
-                self._file.again()
+                self._file.again(self._latest.seq)
             except OSError:
                 return False
             return True

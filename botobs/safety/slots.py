@@ -166,14 +166,18 @@ class SlotFile:
             raise OSError(f"short write to {self.path}")
         self.image = self.image[:at] + slot + self.image[at + self.size :]
 
-    def again(self) -> None:
-        """Write over the file what it holds already.
+    def again(self, seq: int) -> None:
+        """Write the slot of `seq` once more, if it is there: what somebody else has written meanwhile stays.
 
         Raises:
             OSError: The operating system did not take it.
         """
-        if self._fd == -1 or os.pwrite(self._fd, self.image, 0) != len(self.image):
-            raise OSError(f"cannot write to {self.path}")
+        at = self.size * (seq % 2)
+        slot = self.image[at : at + self.size]
+        if self._fd == -1 or len(slot) != self.size:
+            raise OSError(f"{self.path} is not laid out")
+        if os.pread(self._fd, self.size, at) == slot and os.pwrite(self._fd, slot, at) != self.size:
+            raise OSError(f"short write to {self.path}")
 
     def empty(self) -> None:
         """Take everything out: the last resort that needs no room.

@@ -273,28 +273,32 @@ class KillSwitch(Gate):
         return outcome
 
     def _do(self, acts: list[Act], why: str | None = None, source: str | None = None) -> None:
-        for act in acts:
-            trigger, inputs = act.trigger, act.inputs
-            if source is not None:
-                inputs = {**inputs, "reported_by": source}
-            if act.unknown and why:
-                inputs = {"why": line(why, 100), **inputs}
-            if act.what == "trip":
-                reason = reason_of(trigger, inputs, unknown=act.unknown)
-                self._trip(reason, trigger.target, trigger=trigger.called, inputs=inputs, source="trigger")
-            else:
-                used = trigger.used()
-                self._say(
-                    KillSwitchWarned(
-                        ts_ns=self._pace.wall(), trigger=trigger.called, why=act.what, inputs=inputs,
-                        used=None if used is None else round(used, 6),
-                        lasting=inputs.get("why") in _LASTING or None if act.unknown else None,
-                    )
-                )  # fmt: skip
+        try:
+            for act in acts:
+                self._act(act, why, source)
+        finally:  # strict mode raises what callbacks raise, and Ctrl-C is raised always
+            if any(act.what == "trip" for act in acts):
+                for limits in tuple(self._series):
+                    limits.save()
 
-        if any(act.what == "trip" for act in acts):
-            for limits in tuple(self._series):
-                limits.save()
+    def _act(self, act: Act, why: str | None, source: str | None) -> None:
+        trigger, inputs = act.trigger, act.inputs
+        if source is not None:
+            inputs = {**inputs, "reported_by": source}
+        if act.unknown and why:
+            inputs = {"why": line(why, 100), **inputs}
+        if act.what == "trip":
+            reason = reason_of(trigger, inputs, unknown=act.unknown)
+            self._trip(reason, trigger.target, trigger=trigger.called, inputs=inputs, source="trigger")
+            return
+        used = trigger.used()
+        self._say(
+            KillSwitchWarned(
+                ts_ns=self._pace.wall(), trigger=trigger.called, why=act.what, inputs=inputs,
+                used=None if used is None else round(used, 6),
+                lasting=inputs.get("why") in _LASTING or None if act.unknown else None,
+            )
+        )  # fmt: skip
 
     def _fault(self, error: Exception) -> None:
         self._faults.error("kill_switch", error)

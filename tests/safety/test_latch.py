@@ -324,6 +324,20 @@ def test_files_are_watched_for_what_becomes_of_them(tmp_path):
         os.close(write)
 
 
+@pytest.mark.parametrize("states", [("halted",), ("halted", "active"), ("halted", "active", "halted")])
+def test_a_drill_leaves_what_was_written_outside_and_not_seen_yet(room, states):
+    switch = room.switch()
+    for state in states:
+        if state == "halted":
+            assert outside.trip(room.folder, "the office")
+        else:
+            assert outside.reset(room.folder, "ann", "all clear")
+    assert switch.drill().durable
+    assert outside.status(room.folder)["state"] == states[-1] and look(room.folder / "kill_switch.json").damage is None
+    switch.poll()
+    assert switch.state == states[-1]
+
+
 def test_outside_works_without_a_bot(room):
     assert outside.trip(room.folder, "before the first start")
     switch = room.switch(Rejections(3))
