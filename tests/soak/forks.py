@@ -27,7 +27,7 @@ def verbs(who):
         tick.keep()
     obs.event("notes", who=who); botobs.event("notes", who=who)
     with obs.tick("BTC") as tick: tick.signal(model=who)
-    obs.bus.publish(botobs.observer.RunEnded(ts_ns=1, pid=1))
+    obs.bus.publish(botobs.events.RunEnded(ts_ns=1, pid=1))
     obs.flush(1); botobs.flush(1)
 
 def wait_for(pid, limit_s=10):
@@ -42,7 +42,7 @@ def wait_for(pid, limit_s=10):
 
 obs = botobs.start("bot", data_dir=data_dir + "/parent", prometheus_port=0, otlp_endpoint=sys.argv[2] or None,
                    keep_traces=sys.argv[3] if sys.argv[3:] else "tail")
-obs.bus.subscribe(botobs.observer.RunEnded, lambda event: None)
+obs.bus.subscribe(botobs.events.RunEnded, lambda event: None)
 """
 
 BUSY = (
