@@ -8,58 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from botobs.accounting.numbers import exact
 from botobs.clock import adapt, epoch_ns, rfc3339
-from botobs.events.money import PositionAged, TradeClosed, TradeOpened
+from botobs.events.money import PositionAged
 from botobs.trackers import memory
 from botobs.trackers.bars import Bars
 from botobs.trackers.byhand import ByHand
-from botobs.trackers.excursions import Excursion
-from botobs.trackers.life import HAND, FillContext, Life, Note, Place, context_of
-from botobs.trackers.lifecycle import lifecycle
-from botobs.trackers.rewriting import pool, rewritten
+from botobs.trackers.followed import Followed
+from botobs.trackers.held import OpenTrade, shown
+from botobs.trackers.life import HAND, FillContext, Note, Place, context_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from decimal import Decimal
 
     from botobs.accounting.instruments import Instruments
     from botobs.accounting.trade import Change, RoundTrip
     from botobs.events.base import Event
-    from botobs.trackers.life import Context, OrderLike
+    from botobs.trackers.life import Context, Life, OrderLike
 
 __all__ = ["FillContext", "OpenTrade", "TradeTracker"]
 
 _MOST_CLOSED = 2_000
 _INF = float("inf")
-
-
-@attrs.frozen(kw_only=True)
-class OpenTrade:
-    """A trade that is not over.
-
-    Attributes:
-        qty: How much is held, without a sign.
-        entry_px: The average entry price, where the books were at hand.
-        age_s: How long it has been open.
-    """
-
-    trade_id: str
-    symbol: str
-    side: str
-    qty: Decimal
-    entry_px: Decimal | None
-    opened_ts: str
-    age_s: float
-    strategy: str | None = None
-    venue: str | None = None
-    account: str | None = None
-    position_side: str | None = None
-    entry_trace_id: str | None = None
 
 
 class TradeTracker:
@@ -91,14 +63,10 @@ class TradeTracker:
     ) -> None:
         self._clock = adapt(clock)
         self._trade_of = trade_of
-        self._most_closed = most_closed
         self._lock = threading.RLock()
-        self._open: dict[Place, Life] = {}
-        # trade, its record (None: it was undone), its revision
-        self._closed: OrderedDict[str, tuple[Life, dict[str, Any] | None, int]] = OrderedDict()
-        self._revisions: dict[str, int] = {}  # of trades not among those, as the records of before a crash have them
-        self._watched: dict[str, tuple[Excursion, ...]] = {}
         self._bars = Bars()
+        self._followed = Followed(self._bars, most_closed)
+        self._watched = self._followed.watched  # the hot path looks here
         self._hand = ByHand(self.booked, self._known, self._clock, publish, instruments)
 
     # what happens
@@ -122,10 +90,10 @@ class TradeTracker:
         place = fill.place
         with self._lock:
             if change.late or change.revised or change.undone:
-                return self._rewrite(place, fill.ts, change, open_trade, note=note)
+                return self._followed.rewrite(place, fill.ts, change, open_trade, note=note)
             when = epoch_ns(fill.ts)
-            events = self._in_order(place, note, change, when)
-            held = self._open.get(place)
+            events = self._followed.in_order(place, note, change, when)
+            held = self._followed.open.get(place)
             if held is not None:
                 held.seen.follow(when, self._clock.time_ns())
             return events
@@ -135,7 +103,7 @@ class TradeTracker:
     ) -> list[Event]:
         """Entry `seq` was taken out of its book; what that undid or rewrote. `open_trade`: the book's, after it."""
         with self._lock:
-            return self._rewrite(place, ts or rfc3339(self._clock.time_ns()), change, open_trade, without=seq)
+            return self._followed.rewrite(place, ts or rfc3339(self._clock.time_ns()), change, open_trade, without=seq)
 
     def changed(
         self, place: Place, change: Change, open_trade: RoundTrip | None, *, ts: str | None = None
@@ -144,7 +112,7 @@ class TradeTracker:
         if not (change.closed or change.revised or change.undone):
             return []
         with self._lock:
-            return self._rewrite(place, ts or rfc3339(self._clock.time_ns()), change, open_trade)
+            return self._followed.rewrite(place, ts or rfc3339(self._clock.time_ns()), change, open_trade)
 
     def adopt(self, place: Place, trip: RoundTrip) -> None:
         """The book holds this open trade; if the tracker does not know it, it follows it from now on.
@@ -152,12 +120,7 @@ class TradeTracker:
         Its entry's context and its excursions stay unknown. For a restart, and for `position`.
         """
         with self._lock:
-            life = self._open.get(place)
-            if life is None or life.trade_id != trip.trade_id:
-                life = self._life(trip.trade_id, place, 1 if trip.side == "long" else -1, trip.opened_ts)
-                life.whole = False
-                self._put(life)
-            life.held = abs(trip.entry_qty - trip.exit_qty)
+            self._followed.adopt(place, trip)
 
     def agree(self, trades: Mapping[Place, RoundTrip]) -> None:
         """After a restart: these trades are open in the books, and no others.
@@ -165,21 +128,12 @@ class TradeTracker:
         What ended after the state was kept is forgotten, what began since is adopted; trades told by hand stay.
         """
         with self._lock:
-            for place, life in tuple(self._open.items()):
-                if place.kind != HAND and place not in trades:
-                    self._take(life)
-            for place, trip in trades.items():
-                self.adopt(place, trip)
+            self._followed.agree(trades)
 
     def recorded(self, trade_id: str, revision: int) -> None:
         """After a restart: the records have this revision of a trade, so that the next one is above it."""
         with self._lock:
-            life, record, known = self._closed.get(trade_id, (None, None, 0))
-            if life is None:
-                self._revisions[trade_id] = revision
-            elif known < revision:
-                record = None if record is None else {**record, "revision": revision}
-                self._closed[trade_id] = life, record, revision
+            self._followed.recorded(trade_id, revision)
 
     def watches(self, symbol: str) -> bool:
         """Whether prices of `symbol` matter to an open trade, one told by hand too."""
@@ -247,7 +201,7 @@ class TradeTracker:
         """Every open trade with its age at `now_ns`, the oldest first."""
         now = self._clock.time_ns() if now_ns is None else now_ns
         with self._lock:
-            lives = list(self._open.values())
+            lives = list(self._followed.open.values())
         found = [self._shown(life, now) for life in lives]
         return sorted(found, key=lambda trade: trade.opened_ts)
 
@@ -258,7 +212,7 @@ class TradeTracker:
         with self._lock:
             late = [
                 life
-                for life in self._open.values()
+                for life in self._followed.open.values()
                 if not life.aged and now_ns - life.seen.since_ns > limit_s * 1_000_000_000
             ]
             for life in late:
@@ -275,27 +229,27 @@ class TradeTracker:
     def closed(self, n: int = 100) -> list[dict[str, Any]]:
         """The records of the last `n` closed trades, the newest last, each as it stands now."""
         with self._lock:
-            records = [record for _, record, _ in self._closed.values() if record is not None]
+            records = [record for _, record, _ in self._followed.closed.values() if record is not None]
         return [dict(record) for record in (records[-n:] if n > 0 else [])]
 
     def get(self, trade_id: str) -> dict[str, Any] | OpenTrade | None:
         """The record of a closed trade, or the open one, or `None`."""
         with self._lock:
-            for life in self._open.values():
+            for life in self._followed.open.values():
                 if life.trade_id == trade_id:
                     break
             else:
-                known = self._closed.get(trade_id)
+                known = self._followed.closed.get(trade_id)
                 return dict(known[1]) if known is not None and known[1] is not None else None
         return self._shown(life, self._clock.time_ns())
 
     def contexts(self, trade_id: str) -> dict[int, Context]:
         """What was known of the order behind each remembered fill of a trade, by the fill's number in the ledger."""
         with self._lock:
-            known = self._closed.get(trade_id)
+            known = self._followed.closed.get(trade_id)
             life = known[0] if known is not None else None
             if life is None or known is None or known[1] is None:
-                life = next((held for held in self._open.values() if held.trade_id == trade_id), life)
+                life = next((held for held in self._followed.open.values() if held.trade_id == trade_id), life)
             return {} if life is None else {note.seq: note.context for note in life.notes}
 
     def atr(self, symbol: str) -> float | None:
@@ -334,9 +288,9 @@ class TradeTracker:
         """Everything that has to survive a restart, as plain JSON."""
         with self._hand.lock, self._lock:
             return {
-                "open": [memory.of_life(life) for life in self._open.values()],
-                "closed": memory.of_closed(self._closed),
-                "revisions": dict(self._revisions),
+                "open": [memory.of_life(life) for life in self._followed.open.values()],
+                "closed": memory.of_closed(self._followed.closed),
+                "revisions": dict(self._followed.revisions),
                 "bars": self._bars.state(),
                 "hand": self._hand.state(),
             }
@@ -346,12 +300,12 @@ class TradeTracker:
         problems: list[str] = []
         with self._hand.lock, self._lock:
             for life in memory.lives(state.get("open"), problems):
-                self._put(life)
+                self._followed.put(life)
             for entry in memory.closed(state.get("closed"), problems):
-                self._closed[entry[0].trade_id] = entry
-            self._revisions.update(memory.revisions(state.get("revisions")))
+                self._followed.closed[entry[0].trade_id] = entry
+            self._followed.revisions.update(memory.revisions(state.get("revisions")))
             self._bars.restore(state.get("bars"), problems)
-            self._hand.restore(state.get("hand"), set(self._open), problems)
+            self._hand.restore(state.get("hand"), set(self._followed.open), problems)
         return problems
 
     def abandon(self) -> None:
@@ -363,123 +317,9 @@ class TradeTracker:
 
     def _known(self, trade_id: str) -> bool:
         with self._lock:
-            return trade_id in self._closed or any(life.trade_id == trade_id for life in self._open.values())
+            return self._followed.knows(trade_id)
 
-    def _in_order(self, place: Place, note: Note, change: Change, when: int) -> list[Event]:
-        if change.trade_id is None:
-            return []
-        events: list[Event] = []
-        life = self._open.get(place)
-        if life is None or life.trade_id != change.trade_id:
-            opening = place.kind == HAND or change.trade_id == f"t{note.seq}"
-            way = note.sign if opening or not change.closed_qty else -note.sign
-            life = self._begin(change.trade_id, place, note, way, when, whole=opening)
-            if opening:
-                events.append(self._opened(life, note))
-        later = change.next_trade_id
-        life.add(note if later is None else note._replace(qty=change.closed_qty))
-        events.extend(self._end(life, trip, when) for trip in change.closed)
-        if later is not None:
-            rest = note._replace(qty=note.qty - change.closed_qty)
-            life = self._begin(later, place, rest, note.sign, when, whole=True)
-            life.add(rest)
-            events.append(self._opened(life, rest))
-        return events
-
-    def _begin(self, trade_id: str, place: Place, note: Note, way: int, when: int, *, whole: bool) -> Life:
-        """Follow a trade from this fill on; not `whole`: it was opened without our knowledge."""
-        life = self._life(trade_id, place, way, note.ts, bar_id=note.context.bar_id if whole else None, ts_ns=when)
-        life.whole = whole
-        self._put(life)
-        return life
-
-    def _life(
-        self, trade_id: str, place: Place, sign: int, ts: str, *, bar_id: Any = None, ts_ns: int | None = None
-    ) -> Life:
-        life = Life(trade_id, place, sign, ts, Excursion(ts, place.venue, bar_id, ts_ns))
-        known = self._bars.ranges.get(place.symbol)
-        if known is not None:
-            life.atr = known.atr.value
-            life.bars = True
-        return life
-
-    def _opened(self, life: Life, note: Note) -> TradeOpened:
-        place, context = life.place, note.context
-        return TradeOpened(
-            ts_ns=life.seen.since_ns, symbol=place.symbol, trade_id=life.trade_id, venue=place.venue,
-            account=place.account, position_side=place.position_side, side="long" if life.sign > 0 else "short",
-            strategy=context.strategy, qty=note.qty, price=note.px, bar_id=context.bar_id,
-            trace_id=context.trace_id,
-        )  # fmt: skip
-
-    def _end(self, life: Life, trip: RoundTrip, ended_ns: int) -> TradeClosed:
-        """A trade is over, or over with other figures."""
-        life.sign = 1 if trip.side == "long" else -1
-        life.closed_ts = trip.closed_ts
-        before = self._closed.pop(life.trade_id, None)
-        revision = before[2] + 1 if before is not None else self._revisions.pop(life.trade_id, 0) + 1
-        record = lifecycle(life, trip, ended_ns, revision)
-        self._closed[life.trade_id] = (life, record, revision)
-        while len(self._closed) > self._most_closed:
-            self._closed.popitem(last=False)
-        if self._open.get(life.place) is life:
-            self._take(life)
-        return _closed(life, record, revision, ended_ns)
-
-    def _rewrite(
-        self, place: Place, ts: str, change: Change, open_trade: RoundTrip | None,
-        *, note: Note | None = None, without: int | None = None,
-    ) -> list[Event]:  # fmt: skip
-        """Trades of one position are not what they were: cut their fills anew, as the engine did."""
-        held = self._open.get(place)
-        touched = (*change.undone, *(trip.trade_id for trip in change.revised))
-        old = [entry[0] for key in touched if (entry := self._closed.get(key)) is not None]
-        if held is not None:
-            old.append(held)
-        notes = pool(old, note, without)
-        events: list[Event] = []
-        now_closed = {trip.trade_id for trip in (*change.closed, *change.revised)}
-        events.extend(self._undo(key, place, ts) for key in change.undone if key not in now_closed)
-        if held is not None:
-            self._take(held)
-        for trip in sorted((*change.closed, *change.revised), key=lambda trip: (trip.opened_ts, trip.first_seq)):
-            life = rewritten(trip, place, old, notes)
-            if trip in change.revised and trip.trade_id not in self._closed:  # forgotten: it had a revision at least
-                self._closed[trip.trade_id] = (life, None, self._revisions.pop(trip.trade_id, 1))
-            events.append(self._end(life, trip, epoch_ns(trip.closed_ts or trip.opened_ts)))
-        if open_trade is not None:
-            life = rewritten(open_trade, place, old, notes)
-            life.held = abs(open_trade.entry_qty - open_trade.exit_qty)
-            self._put(life)
-            if note is not None and open_trade.first_seq == note.seq:
-                events.append(self._opened(life, note))
-        return events
-
-    def _undo(self, trade_id: str, place: Place, ts: str) -> TradeClosed:
-        entry = self._closed.get(trade_id)
-        life = entry[0] if entry is not None else self._life(trade_id, place, 1, ts)
-        revision = entry[2] + 1 if entry is not None else self._revisions.pop(trade_id, 1) + 1
-        self._closed[trade_id] = (life, None, revision)
-        record = {"trade_id": trade_id, "symbol": place.symbol, "undone": True, "revision": revision}
-        return _closed(life, record, revision, epoch_ns(ts), undone=True)
-
-    def _put(self, life: Life) -> None:
-        before = self._open.get(life.place)
-        if before is not None:
-            self._take(before)
-        self._open[life.place] = life
-        symbol = life.place.symbol
-        self._watched[symbol] = (*self._watched.get(symbol, ()), life.seen)
-
-    def _take(self, life: Life) -> None:
-        del self._open[life.place]
-        symbol = life.place.symbol
-        left = tuple(seen for seen in self._watched.get(symbol, ()) if seen is not life.seen)
-        if left:
-            self._watched[symbol] = left
-        else:
-            self._watched.pop(symbol, None)
-
+    @exact
     def _shown(self, life: Life, now_ns: int) -> OpenTrade:
         trip: RoundTrip | None = None
         by_hand = life.place.kind == HAND
@@ -487,27 +327,6 @@ class TradeTracker:
         if ask is not None:
             with contextlib.suppress(Exception):  # a question asked of the outside never fails the answer
                 trip = ask(life.place)
-        same = trip is not None and (by_hand or trip.trade_id == life.trade_id)
-        place = life.place
-        return OpenTrade(
-            trade_id=life.trade_id,
-            symbol=place.symbol,
-            side="long" if life.sign > 0 else "short",
-            qty=abs(trip.entry_qty - trip.exit_qty) if trip is not None and same else life.held,
-            entry_px=trip.entry_px if trip is not None and same else None,
-            opened_ts=life.opened_ts,
-            age_s=max(now_ns - life.seen.since_ns, 0) / 1e9,
-            strategy=life.strategy,
-            venue=place.venue,
-            account=place.account,
-            position_side=place.position_side,
-            entry_trace_id=life.entry.trace_id,
-        )
-
-
-def _closed(life: Life, record: dict[str, Any], revision: int, ts_ns: int, *, undone: bool = False) -> TradeClosed:
-    place, leave = life.place, life.exit
-    return TradeClosed(
-        ts_ns=ts_ns, symbol=place.symbol, venue=place.venue, account=place.account, bar_id=leave.bar_id,
-        trace_id=leave.trace_id, trade_id=life.trade_id, record=record, revision=revision, undone=undone,
-    )  # fmt: skip
+        if trip is not None and not by_hand and trip.trade_id != life.trade_id:
+            trip = None  # another one has been opened there since
+        return shown(life, trip, now_ns)

@@ -115,7 +115,7 @@ def test_what_the_chosen_came_to_is_what_the_trades_made(backtest):
 
 
 def closed_trades(obs, symbol):
-    return [record for _, record, _ in obs.trades._closed.values() if record and record["symbol"] == symbol]
+    return [record for record in obs.trades.closed(2_000) if record["symbol"] == symbol]
 
 
 def test_a_late_fill_and_a_void_change_what_was_settled(backtest):

@@ -56,7 +56,7 @@ class Hands:
         self.seq = seq = self.seq + 1 if seq is None else seq
         qty, price = D(qty), D(price)
         fill = FillContext(
-            symbol=self.instrument.symbol, side="buy" if qty > 0 else "sell", qty=abs(qty), price=price,
+            symbol=self.instrument.symbol, side="buy" if qty > 0 else "sell", qty=qty.copy_abs(), price=price,
             ts=at(second), seq=seq, fill_id=more.pop("fill_id", None), **more,
         )  # fmt: skip
         with decimal.localcontext(EXACT):
@@ -575,6 +575,22 @@ def test_a_trade_held_too_long_is_reported_once_also_over_a_restart():
     hands.fill(1_000, "-3", "100")
     assert [told.trade_id for told in hands.tracker.aged(START + 2_000 * S, 60)] == ["t2"]
     assert hands.tracker.aged(START + 2_000 * S, None) == []
+
+
+def test_open_trades_keep_every_digit_whatever_context_the_bot_has():
+    hands = Hands()
+    many = "1.23456789012345678901234567890123456789"
+    hands.fill(0, many, "7")
+    with decimal.localcontext(EXACT):
+        trip = hands.book.trade
+    later = TradeTracker(clock=lambda: hands.now)
+    with decimal.localcontext(prec=5):
+        (trade,) = hands.tracker.open
+        assert (trade.qty, trade.entry_px) == (D(many), D(7))
+        later.adopt(hands.place, trip)
+        assert later.open[0].qty == D(many)
+    hands.fill(1, "-3" + many[1:], "7")
+    assert only(hands.events[-1:], TradeOpened).qty == hands.tracker.open[0].qty == D(2)
 
 
 def test_open_trades_show_quantity_price_and_age():
