@@ -15,7 +15,7 @@ from botobs.performance import Performance, Targets
 from botobs.pipeline import Drainer
 from botobs.safety.room import Safety
 from botobs.spine import Spine, undone
-from botobs.streams.reader import StreamReader
+from botobs.streams.earlier import EarlierRuns
 
 if TYPE_CHECKING:
     import contextlib
@@ -95,7 +95,7 @@ class Rooms(Spine):
             publish=self.bus.publish,
             set_aside=self._set_aside,
             redact=lambda said: orjson.loads(self._redactor.line(said)),
-            history=None if data_dir is None else StreamReader(data_dir),
+            history=None if data_dir is None else EarlierRuns(data_dir, self.faults),
             run_id=self.run_id,
         )
         undo.callback(undone, money.close)

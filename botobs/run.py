@@ -17,7 +17,7 @@ from botobs.events import RunEnded, RunStarted, TailRepaired, UncleanEnd
 from botobs.money.migrating import migrate
 from botobs.report import Report
 from botobs.rooms import Rooms
-from botobs.streams.reader import StreamReader
+from botobs.streams.earlier import EarlierRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class Run(Rooms):
         self._money.prices.unknown = self._safety.unknown_equity
         self._safety.funding.on_rate = self._money.funding.told
         self._money.on_reject, self._money.on_time = self._safety.kill_switch.rejected, self._safety.chore
-        self._insight.begin(None if self.data_dir is None else StreamReader(self.data_dir))
+        self._insight.begin(None if self.data_dir is None else EarlierRuns(self.data_dir, self.faults))
         self._safety.kill_switch.hurry = self._drainer.stand_aside
         self._own.guard = self._admit
         self._own.on_failure = self._safety.kill_switch.failed

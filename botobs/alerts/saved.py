@@ -71,7 +71,10 @@ class Saved:
         pending = found.get("pending")
         entries = pending if isinstance(pending, list) else []
         kept = [one for entry in entries if (one := _restored(entry)) is not None]
-        return found.get("keys"), [one for one in kept if _fresh(one, now_ns)], None
+        fresh = [one for one in kept if _fresh(one, now_ns)]
+        gone = len(entries) - len(fresh)
+        wrong = f"{gone} undelivered alerts of earlier runs are given up: too old, or damaged" if gone else None
+        return found.get("keys"), fresh, wrong
 
     def write(self, keys: Callable[[], Any], kept: Iterable[Kept]) -> None:
         """Keep it.

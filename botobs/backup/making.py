@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 from botobs.backup.cut import Cut
-from botobs.backup.errors import BackupError, BusyError, NoBackupError, StoppedError
+from botobs.backup.errors import BackupError, BusyError, NoBackupError, StoppedError, why
 from botobs.backup.manifest import Entry, Manifest, encode, latest, read
 from botobs.backup.shelf import PIECE, Part
 
@@ -71,8 +71,8 @@ def make(
         BackupError: It could not be made; what was there before still is.
         OSError: The data directory cannot be read.
     """
-    with _alone(root):
-        notes: list[str] = []
+    notes: list[str] = []
+    with _alone(root, notes):
         stored, sent = shelf.stored, shelf.sent
         last = latest(shelf, notes=notes)
         with Cut(root) as cut:
@@ -182,8 +182,12 @@ def _prune(shelf: Shelf, keep: int) -> int:
 
 
 @contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _alone(root: Path, notes: list[str]) -> Iterator[None]:
     """One backup of a data directory at a time: what one takes away, another may count on.
+
+    Args:
+        root: The data directory.
+        notes: Gets a sentence where nothing can see to that.
 
     Raises:
         BusyError: Another one is being made.
@@ -198,8 +202,8 @@ def _alone(root: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(f"another backup of {root} is being made") from None
-        except OSError:  # a file system without locks
-            pass
+        except OSError as error:
+            notes.append(f"nothing kept a second backup of {root} from being made meanwhile: {why(error)}")
         yield
     finally:
         with contextlib.suppress(OSError):

@@ -100,6 +100,7 @@ class Schedule:
         self._publish = publish
         self._failures = 0
         self._last: str | None = None
+        self._noted: tuple[str, ...] = ()  # said already
         self._first = True
         self._due_ns = 0
         self._over = False
@@ -191,6 +192,10 @@ class Schedule:
             self._root, shelf, clock=self._clock, keep=self._keep, stopped=lambda: self._over,
         )  # fmt: skip
         self._failures, self._last = 0, made.manifest.at
+        for note in made.notes:
+            if note not in self._noted:
+                self._faults.say("backup", note, f"backup: {note}")
+        self._noted = made.notes
         self._publish(
             BackupMade(
                 ts_ns=self._clock.time_ns(), where=str(shelf), at=made.manifest.at, lines=made.manifest.lines,

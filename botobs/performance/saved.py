@@ -117,7 +117,10 @@ def load(url: str | os.PathLike[str] | Place, kind: str | None, strategy: str | 
     found = []
     try:
         if kind in (None, "all"):
-            latest = decoded(place.read("latest.json"))
+            content = place.read("latest.json")
+            latest = decoded(content)
+            if content is not None and latest is None:
+                logger.warning("botobs: latest.json is damaged and left out")
             found += _overall(latest or {}, strategy)
         if kind != "all":
             found += _sessions(place, kind, strategy)

@@ -329,13 +329,15 @@ def test_a_critical_alert_without_receivers_waits_for_the_next_run(tmp_path):
         assert not p.got
 
 
-def test_what_nobody_took_for_many_runs_is_given_up(tmp_path):
+def test_what_nobody_took_for_many_runs_is_given_up(tmp_path, caplog):
     with Parlour(folder=tmp_path) as p:
         p.alerts.send("critical", "old", key="k")
+    caplog.clear()
     for _ in range(6):
         Parlour(folder=tmp_path).close()
     with Parlour(folder=tmp_path).listen() as p:
         assert not p.got
+    assert caplog.text.count("1 undelivered alerts of earlier runs are given up") == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\x00" * 100, b'{"keys": 7, "pending": 3}',

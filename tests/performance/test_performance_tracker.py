@@ -347,7 +347,7 @@ def test_the_flush_saves_what_is_new_only(tmp_path):
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_damaged_and_strange_objects_are_left_out(tmp_path):
+def test_damaged_and_strange_objects_are_left_out(tmp_path, caplog):
     performance = Performance(tmp_path)
     told(performance, 1)
     performance.save()
@@ -365,6 +365,10 @@ def test_damaged_and_strange_objects_are_left_out(tmp_path):
         (folder / "summaries" / "day" / f"{name}.json").write_bytes(content)
     assert Performance.summaries(folder, "day") == good
     assert Performance.summaries(tmp_path / "nothing") == []
+    caplog.clear()
+    (folder / "latest.json").write_bytes(b"{")
+    assert Performance.summaries(folder, "all") == []
+    assert "latest.json is damaged" in caplog.text
 
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path):

@@ -15,6 +15,7 @@ from botobs.faults import Faults
 from botobs.metricpack.builder import Builder
 from botobs.metricpack.ledger import LedgerSource
 from botobs.metricpack.redis_source import RedisSource
+from botobs.sinks.redis.executions import Executions
 from botobs.sinks.redis.publisher import RedisPublisher
 from tests.servers.redis import SERVER, RedisServer, until
 from tests.soak.redis_bot import publishing_rounds
@@ -326,3 +327,23 @@ def test_a_backtest_uses_no_network(tmp_path, server, client):
     ) as obs:
         obs.event("notes", n=1)
     assert client.keys() == []
+
+
+def test_a_start_that_cannot_be_read_or_kept_is_said(tmp_path):
+    since = tmp_path / "state" / "redis.since"
+
+    def begun():
+        return Executions(
+            LedgerSource(tmp_path), None, stream="s", checkpoint="c", maxlen=1, bot="bot", since=since
+        )  # fmt: skip
+
+    with botobs.start("bot", data_dir=tmp_path, durability="os") as obs:
+        obs.fill(symbol="BTC", side="buy", price=1, qty=1)
+    assert begun().lost is None and since.read_text()
+    assert begun().lost is None
+    since.write_bytes(b"\xff")
+    assert begun().lost.startswith("redis.since cannot be read (")
+    assert begun().lost is None, "it was kept anew"
+    since.unlink()
+    since.with_name("redis.since.tmp").mkdir()
+    assert begun().lost.startswith("redis.since cannot be kept (")

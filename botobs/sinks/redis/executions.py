@@ -90,15 +90,25 @@ class Executions:
         """
         try:
             self._start = self._since.read_text("ascii").strip() or None
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
             self._source.begin(None, end=True)
             self._start = self._source.take(0, 0.0).position
-            with contextlib.suppress(OSError):  # as far as this run is concerned, memory does
-                self._since.parent.mkdir(parents=True, exist_ok=True)
-                beside = self._since.with_name(f"{self._since.name}.tmp")
-                beside.write_text(self._start or "", "ascii")
-                beside.replace(self._since)
+            if not isinstance(error, FileNotFoundError):
+                self.lost = f"{self._since.name} cannot be read ({error}): what was not published before now is not"
+            self._keep_start()
         self._started = True
+
+    def _keep_start(self) -> None:
+        try:
+            self._since.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._since.with_name(f"{self._since.name}.tmp")
+            beside.write_text(self._start or "", "ascii")
+            beside.replace(self._since)
+        except OSError as error:  # as far as this run is concerned, memory does
+            self.lost = self.lost or (
+                f"{self._since.name} cannot be kept ({error}): what this run books and does not publish, "
+                "the next one will not publish either"
+            )
 
     def _resume(self) -> None:
         """Go on behind what the server has."""
