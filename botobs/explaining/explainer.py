@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
-from botobs.accounting.numbers import ZERO, divide, exact, number
+from botobs.accounting.numbers import ZERO, exact, number
 from botobs.clock import epoch_ns
 from botobs.explaining.facts import Fill, OrderSaid, Seen, price, real
 from botobs.explaining.finding import find
 from botobs.explaining.living import lines_of
 from botobs.explaining.parts import Behind, Explained
 from botobs.explaining.waterfall import Decided, Leg, Result, waterfall
+from botobs.trackers.costs import bps_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ class Explainer:
             duration_s=max((account.wall() if ended is None else epoch_ns(ended)) - opened, 0) / 1e9,
             fills=trip.fills, entry_qty=trip.entry_qty, entry_px=trip.entry_px, entry_value=trip.entry_worth,
             exit_qty=trip.exit_qty, exit_px=trip.exit_px, held=held, mark=mark, gross=trip.gross, fees=trip.fees,
-            funding=trip.funding, unrealized=unrealized, net=net, net_bps=_bps(net, trip.entry_worth),
+            funding=trip.funding, unrealized=unrealized, net=net, net_bps=bps_of(net, trip.entry_worth),
             parts=waterfall(lived.legs, decided, instrument, Result(
                 long=trip.side == "long", fees=trip.fees, funding=trip.funding, net=net, value=trip.entry_worth,
                 unrealized=unrealized, held=(held, trip.entry_qty), accrued=lived.accrued, loose=_loose(lines),
@@ -173,7 +173,7 @@ class Explainer:
             closed_ts=record["exit_ts"], duration_s=get("duration_seconds"), fills=get("fills") or 0,
             entry_qty=moved["entry"][0], entry_px=moved["entry"][1], exit_qty=moved["exit"][0],
             exit_px=moved["exit"][1], entry_value=value, gross=gross, fees=fees, funding=funding, net=net,
-            net_bps=_bps(net, value),
+            net_bps=bps_of(net, value),
             parts=waterfall(legs, decided, instrument, Result(
                 long=long, fees=fees, funding=funding, net=net, value=value,
             )),
@@ -258,8 +258,3 @@ def _missing(trip: RoundTrip, record: Mapping[str, Any]) -> dict[str, str]:
     if record or trip.closed_ts is None:
         return {}
     return {"record": "there is no record of it in trade_lifecycle: how far the price went is not known"}
-
-
-def _bps(amount: Decimal, value: Decimal) -> float | None:
-    found = float(divide(amount, value)) * 1e4 if value else math.nan
-    return found if math.isfinite(found) else None

@@ -11,7 +11,6 @@ Runs under `numbers.EXACT`, which raises rather than round.
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,6 +18,7 @@ import attrs
 
 from botobs.accounting.numbers import ZERO, divide, exact, text
 from botobs.explaining.parts import Part
+from botobs.trackers.costs import bps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,7 +122,7 @@ class _Sum:
             return Part(name, None, None, known=False, reason=self.why or nothing)
         whole = self.told == self.legs
         why = None if whole else f"of {self.told} of {self.legs} fills; of the others: {self.why}"
-        return Part(name, self.amount, _bps(self.amount, result), known=whole, reason=why)
+        return Part(name, self.amount, bps_of(self.amount, result.value), known=whole, reason=why)
 
 
 @exact
@@ -162,8 +162,8 @@ def waterfall(
         predicted.part("predicted", result, "nothing was predicted; it is in market"),
         *(sums[f"{side}_{step}"].part(f"{side}_{step}", result, _NOTHING[side])
           for side in ("entry", "exit") for step in _STEPS),
-        Part("fees", -result.fees, _bps(-result.fees, result), known=result.loose is None, reason=result.loose),
-        Part("funding", result.funding, _bps(result.funding, result), known=not result.accrued, reason=due),
+        Part("fees", -result.fees, bps_of(-result.fees, result.value), known=result.loose is None, reason=result.loose),
+        Part("funding", result.funding, bps_of(result.funding, result.value), known=not result.accrued, reason=due),
     ]  # fmt: skip
     if result.unrealized is not None:
         told.insert(1, _open(predicted, [sums[f"entry_{step}"] for step in _STEPS], result))
@@ -171,7 +171,7 @@ def waterfall(
     for part in told:
         if part.amount is not None:
             market -= part.amount
-    told.insert(1, Part("market", market, _bps(market, result)))
+    told.insert(1, Part("market", market, bps_of(market, result.value)))
     return tuple(told)
 
 
@@ -236,9 +236,4 @@ def _open(predicted: _Sum, costs: Sequence[_Sum], result: Result) -> Part:
     aside = predicted.amount + sum((cost.amount for cost in costs), ZERO)
     share = aside if held == whole else divide(aside * held, whole)
     amount = result.unrealized - share
-    return Part("open", amount, _bps(amount, result))
-
-
-def _bps(amount: Decimal, result: Result) -> float | None:
-    found = float(divide(amount, result.value)) * 1e4 if result.value else math.nan
-    return found if math.isfinite(found) else None
+    return Part("open", amount, bps_of(amount, result.value))

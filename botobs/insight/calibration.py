@@ -13,7 +13,7 @@ from botobs.events.insight import PredictionSettled
 from botobs.events.vitals import HealthRecorded
 from botobs.insight.calibrated import Band, Calibrated, Kept, Key, shown
 from botobs.insight.lines import Lines
-from botobs.insight.names import plain
+from botobs.insight.names import finite, plain
 from botobs.insight.part import Part
 from botobs.insight.terms import CalibrationTerms, Horizon
 from botobs.insight.waiting import Due, Waiting
@@ -95,7 +95,7 @@ class Calibration(Part):
 
     def predicted(self, symbol: str, source: str | None, pred: Any, price: Any, now: int) -> bool:
         """A move was predicted, at this price; whether that is waited for."""
-        found, began = self._number(pred), _number(price)
+        found, began = self.finite(pred), finite(price)
         if found is None or began is None or began <= 0.0 or self._terms.over.text == TRADE:
             return False
         with self._lock:
@@ -106,11 +106,11 @@ class Calibration(Part):
 
     def is_prediction(self, pred: Any) -> bool:
         """Whether that can be one; what cannot is counted."""
-        return self._number(pred) is not None
+        return self.finite(pred) is not None
 
     def bar(self, symbol: str, close: Any, now: int) -> None:
         """A bar has finished."""
-        price = _number(close)
+        price = finite(close)
         if price is None:
             return
         with self._lock:
@@ -128,7 +128,7 @@ class Calibration(Part):
 
     def price(self, symbol: str, price: Any, at: int, now: int) -> None:
         """At `now`, the newest price is this, of the time `at`."""
-        found = _number(price)
+        found = finite(price)
         if found is None or found <= 0.0:
             return
         with self._lock:
@@ -141,8 +141,8 @@ class Calibration(Part):
         record = event.record
         if event.undone or event.revision != 1 or record.get("entry_pred_bps") is None or event.symbol is None:
             return
-        entered, left = _number(record.get("entry_px")), _number(record.get("exit_px"))
-        pred = self._number(record.get("entry_pred_bps"))
+        entered, left = finite(record.get("entry_px")), finite(record.get("exit_px"))
+        pred = self.finite(record.get("entry_pred_bps"))
         if pred is None or not entered or left is None:
             return
         source = plain(record.get("entry_signal_source"))
@@ -174,7 +174,7 @@ class Calibration(Part):
         Raises:
             ValueError: `over` is no horizon.
         """
-        found, came = self._number(pred), self._number(move)
+        found, came = self.finite(pred), self.finite(move)
         if found is None or came is None:
             return
         horizon = self._terms.over if over is None else Horizon.parse(over)
@@ -230,7 +230,7 @@ class Calibration(Part):
         Returns:
             In bps; the prediction itself as long as nothing was learned; `None` if it is no number.
         """
-        found = _number(pred)
+        found = finite(pred)
         if found is None or not -_FARTHEST <= found <= _FARTHEST:
             return None
         kept = self._best(symbol, source, regime, over)
@@ -249,7 +249,7 @@ class Calibration(Part):
         over: Any = None,
     ) -> Band | None:
         """As `adjust`, with the band that is to hold the stated share of moves."""
-        found, share = _number(pred), self._terms.band
+        found, share = finite(pred), self._terms.band
         if found is None or not -_FARTHEST <= found <= _FARTHEST:
             return None
         kept = self._best(symbol, source, regime, over)
@@ -315,9 +315,9 @@ class Calibration(Part):
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
-    def _number(self, value: Any) -> float | None:
+    def finite(self, value: Any) -> float | None:
         """A prediction or a move; what is none is counted."""
-        found = _number(value)
+        found = finite(value)
         if found is not None and -_FARTHEST <= found <= _FARTHEST:
             return found
         self.odd += 1
@@ -409,11 +409,3 @@ class Calibration(Part):
     def abandon(self) -> None:
         """Be usable in a forked child: another thread may have held the lock."""
         self._lock = threading.RLock()
-
-
-def _number(value: Any) -> float | None:
-    try:
-        found = float(value)
-    except Exception:  # whatever the bot's number may be
-        return None
-    return found if found - found == 0.0 else None

@@ -15,7 +15,7 @@ from botobs.events.money import TradeClosed, TradeOpened
 from botobs.insight.classifier import NO_ANSWER, Classifier
 from botobs.insight.earned import Earned, RegimePerformance
 from botobs.insight.market import Market, Meter
-from botobs.insight.names import plain
+from botobs.insight.names import finite, plain
 from botobs.insight.part import Part
 from botobs.insight.terms import RegimeTerms
 from botobs.performance.closed import Closed
@@ -282,7 +282,7 @@ class RegimeTracker(Part):
         known.seen += 1
         found = known.meter.range
         return Market(
-            symbol=symbol, ts=rfc3339(known.at), open=opened, high=high, low=low, close=close, volume=_number(volume),
+            symbol=symbol, ts=rfc3339(known.at), open=opened, high=high, low=low, close=close, volume=finite(volume),
             bars=known.seen, adx=found.adx.value, plus_di=found.adx.plus, minus_di=found.adx.minus,
             atr=found.atr.value, volatility_bps=known.meter.volatility_bps, regime=known.name,
         )  # fmt: skip
@@ -413,11 +413,3 @@ def _again(symbol: str, told: list[Any]) -> _Standing:
     known.spent = {str(name): int(count) for name, count in told[9].items()}
     known.last = None if told[10] is None else Market(**{**told[10], "symbol": symbol})
     return known
-
-
-def _number(value: Any) -> float | None:
-    try:
-        found = None if value is None else float(value)
-    except Exception:  # whatever the bot's number may be
-        return None
-    return found if found is not None and found - found == 0.0 else None

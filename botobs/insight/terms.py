@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import attrs
 
+from botobs.accounting.routes import shown
 from botobs.config.values import seconds
 from botobs.errors import ConfigError
 
@@ -59,9 +60,9 @@ class Horizon:
         try:
             ns = round(seconds(said) * 1_000_000_000)
         except Exception as error:  # whatever a bot may say
-            raise ValueError(f"{_shown(said)} is no horizon; it takes {takes}") from error
+            raise ValueError(f"{shown(said)} is no horizon; it takes {takes}") from error
         if ns < 1_000_000_000:
-            raise ValueError(f"{_shown(said)} is no horizon; it takes at least a second")
+            raise ValueError(f"{shown(said)} is no horizon; it takes at least a second")
         return cls(_written(ns), 0, ns)
 
 
@@ -179,7 +180,7 @@ def _given(cls: type[Any], name: str, table: Any) -> dict[str, Any]:
     if table is None:
         return {}
     if not isinstance(table, dict):
-        raise ConfigError(f"{name} = {_shown(table)} is wrong; it takes a table")
+        raise ConfigError(f"{name} = {shown(table)} is wrong; it takes a table")
     known = [field.name for field in attrs.fields(cls)]
     for said in table:
         if said not in known:
@@ -191,14 +192,14 @@ def _given(cls: type[Any], name: str, table: Any) -> dict[str, Any]:
 
 def _whole(value: Any, name: str, most: int, *, least: int = 1) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise ConfigError(f"{name} = {_shown(value)} is wrong; it takes a whole number from {least} to {most}")
+        raise ConfigError(f"{name} = {shown(value)} is wrong; it takes a whole number from {least} to {most}")
     return value
 
 
 def _within(value: Any, name: str, least: float, most: float) -> float:
     found = float(value) if type(value) in (int, float) else math.nan
     if not least <= found <= most:
-        raise ConfigError(f"{name} = {_shown(value)} is wrong; it takes a number from {least:g} to {most:g}")
+        raise ConfigError(f"{name} = {shown(value)} is wrong; it takes a number from {least:g} to {most:g}")
     return found
 
 
@@ -206,19 +207,19 @@ def _time(value: Any, name: str) -> float:
     try:
         found = seconds(value)
     except Exception as error:
-        raise ConfigError(f"{name} = {_shown(value)} is wrong; it takes a time (`1s`)") from error
+        raise ConfigError(f"{name} = {shown(value)} is wrong; it takes a time (`1s`)") from error
     if not 0 <= found <= _LONGEST_S:
-        raise ConfigError(f"{name} = {_shown(value)} is wrong; it takes a time of at most a day")
+        raise ConfigError(f"{name} = {shown(value)} is wrong; it takes a time of at most a day")
     return found
 
 
 def _distances(value: Any, name: str) -> tuple[float, ...]:
     takes = "it takes up to 8 numbers above 0 and up to 10,000, such as [5, 10, 25]"
     if not isinstance(value, list | tuple) or not 0 < len(value) <= _MOST_DISTANCES:
-        raise ConfigError(f"{name} = {_shown(value)} is wrong; {takes}")
+        raise ConfigError(f"{name} = {shown(value)} is wrong; {takes}")
     found = [float(each) if type(each) in (int, float) else math.nan for each in value]
     if not all(0.0 < each <= _FARTHEST_BPS for each in found):
-        raise ConfigError(f"{name} = {_shown(value)} is wrong; {takes}")
+        raise ConfigError(f"{name} = {shown(value)} is wrong; {takes}")
     return tuple(sorted(set(found)))
 
 
@@ -230,11 +231,3 @@ def _written(ns: int) -> str:
         count, left = divmod(left, unit)
         parts += f"{count}{letter}" if count else ""
     return f"{parts}{rest[1] // 1_000_000}ms" if rest[1] >= 1_000_000 else parts
-
-
-def _shown(value: Any) -> str:
-    try:
-        said = repr(value)
-    except Exception:
-        said = type(value).__name__
-    return said if len(said) <= 60 else f"{said[:57]}..."

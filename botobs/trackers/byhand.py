@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import attrs
 from botobs.accounting.book import Book
 from botobs.accounting.entries import moment
 from botobs.accounting.instruments import Instruments
-from botobs.accounting.numbers import ZERO, exact, number
+from botobs.accounting.numbers import EXACT, ZERO, exact, number
 from botobs.accounting.sides import opposite
 from botobs.clock import epoch_ns, rfc3339
 from botobs.events.money import TradeClosed
 from botobs.trackers.given import positive, read_side, real, word
 from botobs.trackers.life import HAND, FillContext, Place
+from botobs.trackers.order import bps_above
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -293,6 +295,7 @@ def _slippage(told: _Told, side: Side, px: Decimal) -> float | None:
     """As told, else of the decision price: worse than decided is positive."""
     if told.slippage_bps is not None or told.decision_px is None:
         return told.slippage_bps
-    decided = float(told.decision_px)
-    worse = (float(px) - decided) / decided * 1e4
-    return worse if side == "buy" else -worse
+    above = bps_above(EXACT.subtract(px, told.decision_px), told.decision_px, float(told.decision_px))
+    if not math.isfinite(above):
+        return None
+    return above if side == "buy" else -above

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from botobs.accounting.instruments import Instrument
     from botobs.trackers.slippage import Slippage
 
-__all__ = ["Lot", "cost_of_fill", "cost_of_funding"]
+__all__ = ["Lot", "bps_of", "cost_of_fill", "cost_of_funding"]
 
 Lot: TypeAlias = "tuple[Decimal, Decimal | None, int | None]"
 """Signed quantity, entry price, and the line of the ledger that opened it."""
@@ -52,7 +52,7 @@ def cost_of_fill(
     notional = abs(instrument.worth(qty, price))
     slip = None if slippage is None else slippage.money
     total = None if fee is None else fee if slip is None else EXACT.add(fee, slip)
-    fee_bps = _bps(fee, notional)
+    fee_bps = bps_of(fee, notional)
     slip_bps = None if slippage is None else slippage.bps
     return CostBooked(
         ts_ns=ts_ns,
@@ -102,7 +102,7 @@ def cost_of_funding(
         notional=size,
         funding_cost_usd=cost,
         total=cost,
-        total_bps=_bps(cost, size),
+        total_bps=bps_of(cost, size),
         lots=None if lots is None else _shares(cost, lots),
         **more,
     )
@@ -128,7 +128,8 @@ def _shares(cost: Decimal, lots: Sequence[Lot]) -> list[dict[str, Any]]:
     return found
 
 
-def _bps(cost: Decimal | None, notional: Decimal | None) -> float | None:
+def bps_of(cost: Decimal | None, notional: Decimal | None) -> float | None:
+    """A cost, or a result, in bps of a value; `None`: there is none, or it is out of all measure."""
     if cost is None or not notional:
         return None
     found = float(divide(cost, notional)) * 1e4

@@ -15,7 +15,7 @@ from botobs.insight.counterfactual.running import BarEnds, Clusters, Decision, R
 from botobs.insight.counterfactual.sums import Settled, Sums
 from botobs.insight.counterfactual.terms import CounterfactualTerms
 from botobs.insight.counterfactual.vetoes import Vetoes
-from botobs.insight.names import plain
+from botobs.insight.names import finite, plain
 from botobs.insight.part import Part
 
 if TYPE_CHECKING:
@@ -393,8 +393,5 @@ class Counterfactual(Part):
 
 def _price(value: Any) -> float | None:
     """A price; `None`: that is none."""
-    try:
-        found = float(value)
-    except Exception:  # whatever the bot's number may be
-        return None
-    return found if 0.0 < found < float("inf") else None
+    found = finite(value)
+    return found if found is not None and found > 0.0 else None

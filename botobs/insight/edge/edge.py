@@ -12,7 +12,7 @@ from botobs.insight.edge.markouts import Markouts
 from botobs.insight.edge.pool import Pool
 from botobs.insight.edge.terms import EdgeTerms
 from botobs.insight.edge.watches import ALL, EDGE, SLIPPAGE, Watches
-from botobs.insight.names import plain
+from botobs.insight.names import finite, plain
 from botobs.insight.part import Part
 from botobs.performance.closed import UNNAMED
 
@@ -111,7 +111,7 @@ class Edge(Part):
             return
         with self._lock:
             over = self._pool.fill(
-                event.order_id, plain(event.strategy) or UNNAMED, bps, _number(event.qty) or 0.0, event.ts_ns
+                event.order_id, plain(event.strategy) or UNNAMED, bps, finite(event.qty) or 0.0, event.ts_ns
             )
             events = self._slipped(over)
         self._tell(events)
@@ -141,7 +141,7 @@ class Edge(Part):
 
     def decided(self, symbol: str, sign: int, price: Any, since: int, **more: Any) -> bool:
         """A decision to buy (1) or sell (-1) was made at this price; whether it is followed. See `Markouts.decided`."""
-        began, mark = _number(price), _number(more.pop("mark", None))
+        began, mark = finite(price), finite(more.pop("mark", None))
         if began is None or began <= 0.0:
             return False
         with self._lock:
@@ -151,7 +151,7 @@ class Edge(Part):
         self, symbol: str, source: str | None, pred: Any, price: Any, since: int, mark: Any = None
     ) -> bool:
         """A move was predicted, at this price; whether it is followed: a prediction of nothing points nowhere."""
-        found = _number(pred)
+        found = finite(pred)
         if not found:
             return False
         sign = 1 if found > 0.0 else -1
@@ -164,7 +164,7 @@ class Edge(Part):
 
     def price(self, symbol: str, price: Any, at: int, now: int) -> None:
         """At `now`, the newest price is this, and the bot's loop last turned at `at`."""
-        found = _number(price)
+        found = finite(price)
         if found is None or found <= 0.0:
             return
         with self._lock:
@@ -174,7 +174,7 @@ class Edge(Part):
 
     def finished(self, bar: tuple[Any, ...], now: int) -> None:
         """A bar has finished: its close is a price."""
-        found, ended = _number(bar[4]), None
+        found, ended = finite(bar[4]), None
         if found is None or found <= 0.0:
             return
         if bar[6] is not None:
@@ -202,7 +202,7 @@ class Edge(Part):
         _known(what)
         given = None
         if mean is not None:
-            middle, wide = _number(mean), _number(deviation)
+            middle, wide = finite(mean), finite(deviation)
             if middle is None or wide is None or not wide > 0.0 or max(abs(middle), wide) > _FARTHEST:
                 raise ValueError("a norm takes a mean and a deviation above zero, both in bps")
             given = (middle, wide)
@@ -294,7 +294,7 @@ class Edge(Part):
     # -- how ---------------------------------------------------------------------------------------------------------
 
     def _outcome(self, what: str, strategy: str | None, value: Any, ts_ns: int) -> Sequence[Event]:
-        found = _number(value)
+        found = finite(value)
         if found is None or not -_FARTHEST <= found <= _FARTHEST:
             self.odd += 1
             self._faults.say("edge", what, "an outcome that is no number, or beyond any market, is left out")
@@ -360,11 +360,3 @@ def _known(what: str) -> None:
 def _strategy(said: str | None) -> str | None:
     found = plain(said)
     return None if found == ALL else found
-
-
-def _number(value: Any) -> float | None:
-    try:
-        found = float(value)
-    except Exception:  # whatever the bot's number may be
-        return None
-    return found if found - found == 0.0 else None

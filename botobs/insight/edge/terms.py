@@ -7,8 +7,9 @@ from typing import Any, Final, Self
 
 import attrs
 
+from botobs.accounting.routes import shown
 from botobs.errors import ConfigError
-from botobs.insight.terms import Horizon, _given, _shown, _whole
+from botobs.insight.terms import Horizon, _given, _whole
 
 __all__ = ["EdgeTerms", "rate"]
 
@@ -84,14 +85,14 @@ def rate(said: Any) -> float:
         found = round(1.0 / said, 6)
     if not _LEAST <= found <= _MOST:
         raise ConfigError(
-            f'edge.false_alarms = {_shown(said)} is wrong; it takes "1 per 1000 trades", from 1 per 50 to 1 per 1000000'
+            f'edge.false_alarms = {shown(said)} is wrong; it takes "1 per 1000 trades", from 1 per 50 to 1 per 1000000'
         )
     return found
 
 
 def _horizons(said: Any) -> tuple[Horizon, ...]:
     if not isinstance(said, list | tuple) or not 0 < len(said) <= _MOST_HORIZONS:
-        raise ConfigError(f'edge.markouts = {_shown(said)} is wrong; it takes up to 12 times: ["1s", "1m", "1h"]')
+        raise ConfigError(f'edge.markouts = {shown(said)} is wrong; it takes up to 12 times: ["1s", "1m", "1h"]')
     found: dict[int, Horizon] = {}
     for one in said:
         try:
@@ -99,6 +100,6 @@ def _horizons(said: Any) -> tuple[Horizon, ...]:
         except ValueError as error:
             raise ConfigError(f"edge.markouts: {error}") from error
         if not horizon.ns or horizon.ns > 7 * 86_400 * 10**9:
-            raise ConfigError(f"edge.markouts: {_shown(one)} is wrong; it takes times from a second to a week")
+            raise ConfigError(f"edge.markouts: {shown(one)} is wrong; it takes times from a second to a week")
         found[horizon.ns] = horizon
     return tuple(found[ns] for ns in sorted(found))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 
 from botobs.accounting.numbers import number
+from botobs.accounting.routes import shown
 from botobs.config.values import seconds
 from botobs.errors import ConfigError
-from botobs.insight.terms import _given, _shown, _within
+from botobs.insight.terms import _given, _within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,7 @@ class PriceEventTerms:
         given = _given(cls, "price_events", table)
         if "reference" in given and type(given["reference"]) is not str:
             raise ConfigError(
-                f"price_events.reference = {_shown(given['reference'])} is wrong; it takes a symbol, or '' for none"
+                f"price_events.reference = {shown(given['reference'])} is wrong; it takes a symbol, or '' for none"
             )
         if "steps" in given:
             given["steps"] = _steps(given["steps"])
@@ -70,15 +71,15 @@ class PriceEventTerms:
 
 def _steps(said: Any) -> dict[str, Decimal]:
     if not isinstance(said, dict):
-        raise ConfigError(f"price_events.steps = {_shown(said)} is wrong; it takes a step for each symbol")
+        raise ConfigError(f"price_events.steps = {shown(said)} is wrong; it takes a step for each symbol")
     found: dict[str, Decimal] = {}
     for symbol, step in said.items():
         try:
             found[str(symbol)] = number(step)
         except ValueError as error:
-            raise ConfigError(f"price_events.steps: {symbol} = {_shown(step)} is no number") from error
+            raise ConfigError(f"price_events.steps: {symbol} = {shown(step)} is no number") from error
         if found[str(symbol)] < 0:
-            raise ConfigError(f"price_events.steps: {symbol} = {_shown(step)} is wrong; it takes 0 (none) or more")
+            raise ConfigError(f"price_events.steps: {symbol} = {shown(step)} is wrong; it takes 0 (none) or more")
     return found
 
 
@@ -86,7 +87,7 @@ def _window(said: Any) -> float:
     try:
         found = float(seconds(said))
     except Exception as error:  # whatever a file may say
-        raise ConfigError(f"price_events.window = {_shown(said)} is wrong; it takes a time, such as 60s") from error
+        raise ConfigError(f"price_events.window = {shown(said)} is wrong; it takes a time, such as 60s") from error
     if not 1.0 <= found <= _LONGEST_S:
-        raise ConfigError(f"price_events.window = {_shown(said)} is wrong; it takes from 1s to 1d")
+        raise ConfigError(f"price_events.window = {shown(said)} is wrong; it takes from 1s to 1d")
     return found
