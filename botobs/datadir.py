@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from botobs.clock import Clock
 
-__all__ = ["DataDir", "PreviousRun", "atomic_write"]
+__all__ = ["DataDir", "PreviousRun", "atomic_write", "boot_id", "is_held", "sync_directory", "write_all"]
 
 _WRITTEN = ("logs", "logs/archive", "metrics", "state")
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
@@ -141,7 +141,7 @@ class DataDir:
             locked = _hold(lock, path, warn)
             with _explained(path, lock_path):
                 os.ftruncate(lock, 0)
-                _write_all(lock, orjson.dumps(run) + b"\n")
+                write_all(lock, orjson.dumps(run) + b"\n")
             for name in _WRITTEN:
                 with _explained(path, path / name):
                     _probe(path / name)
@@ -205,7 +205,7 @@ class DataDir:
             # a full disk: as many bytes over the old ones need no room; torn, they would read as unclean
             file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             try:
-                _write_all(file, ended)
+                write_all(file, ended)
                 os.fsync(file)
             finally:
                 os.close(file)
@@ -225,7 +225,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
-            _write_all(file, data)
+            write_all(file, data)
             os.fsync(file)
         finally:
             os.close(file)
@@ -234,16 +234,18 @@ def atomic_write(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
-def _write_all(file: int, data: bytes) -> None:
+def write_all(file: int, data: bytes) -> None:
+    """Write all of it, however many steps that takes."""
     rest = memoryview(data)
     while rest:  # a full disk first gives a short write, then the error
         rest = rest[os.write(file, rest) :]
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Bring to the disk which names are in a directory."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -264,14 +266,14 @@ def _make_directory(path: Path) -> None:
             if not directory.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "in the way", str(directory)) from None
         with contextlib.suppress(OSError):  # a parent may be one that can be passed but not read
-            _sync_directory(directory.parent)
+            sync_directory(directory.parent)
 
 
 def _probe(directory: Path) -> None:
     probe = directory / ".botobs-probe"
     file = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        _write_all(file, bytes(4096))  # a whole block: an empty file can be made on a full disk
+        write_all(file, bytes(4096))  # a whole block: an empty file can be made on a full disk
         os.fsync(file)
     finally:
         os.close(file)
@@ -310,6 +312,21 @@ def _hold(lock: int, path: Path, warn: Callable[[str], object] | None) -> bool:
     return True
 
 
+def is_held(state: Path) -> bool:
+    """Whether a run is at work in the data directory whose `state` this is, as far as its lock tells."""
+    try:
+        lock = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:  # another one: a file system without locks
+        return error.errno in (errno.EAGAIN, errno.EACCES)
+    finally:
+        os.close(lock)
+    return False
+
+
 def _holder(lock: int) -> str:
     """Who holds the lock, in words. One who took it an instant ago may not have signed yet: give it 0.2 s."""
     found: dict[str, Any] = {}
@@ -332,7 +349,7 @@ def _lives(holder: dict[str, Any]) -> bool:
     """False only if the process is known to be gone: of another machine nothing is known."""
     if holder.get("host") != socket.gethostname():
         return True
-    if holder.get("boot_id") != _boot_id():
+    if holder.get("boot_id") != boot_id():
         return False
     try:
         os.kill(holder["pid"], 0)
@@ -357,7 +374,7 @@ def _this_run(bot: str, run_id: str, clock: Clock) -> dict[str, Any]:
         "bot": bot,
         "started": started,
         "host": socket.gethostname(),
-        "boot_id": _boot_id(),
+        "boot_id": boot_id(),
         "ended": None,
         "clean": False,
     }
@@ -401,7 +418,8 @@ def _decode(content: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _boot_id() -> str | None:
+def boot_id() -> str | None:
+    """Which start of the machine this is; `None`: it does not tell."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip() or None
     except (OSError, ValueError):

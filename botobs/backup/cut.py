@@ -18,6 +18,7 @@ import attrs
 from botobs.accounting.ledger.reading import Reader
 from botobs.backup.errors import BackupError
 from botobs.backup.manifest import is_ours
+from botobs.streams.torn import last_line_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,6 @@ __all__ = ["Cut", "Source"]
 
 _SMALL: Final = 1 << 20  # up to here a file is looked at twice: some are written in place
 _LOOKS: Final = 20
-_BLOCK: Final = 65_536
 # the holder's name, its sign of life, and what was asked of it: of a process, not of the account
 _OF_THE_RUN: Final = {"state/lock", "state/alive", "state/kill_switch.drill", "state/kill_switch.drilled"}
 _UNFINISHED: Final = (".tmp", ".new", ".part")
@@ -224,7 +224,7 @@ class Cut:
     def _up_to_last_line(self, path: str, fd: int, size: int | None = None) -> Source:
         self._opened.append(fd)
         found = os.fstat(fd)
-        end = _last_line_end(fd, found.st_size if size is None else size)
+        end = last_line_end(fd, found.st_size if size is None else size)
         return Source(path, end, found.st_mtime_ns, fd=fd)
 
     def _is_still(self, source: Source) -> bool:
@@ -256,7 +256,7 @@ class Cut:
     def _is_plain(self, path: str) -> bool:
         try:
             return stat.S_ISREG((self._root / path).lstat().st_mode)
-        except OSError:
+        except FileNotFoundError:  # any other error: a backup that lacks it must not pass for a whole one
             return False
 
 
@@ -282,15 +282,3 @@ def _pread(fd: int, size: int, at: int) -> bytes:
     while 0 < len(found) < size and (more := os.pread(fd, size - len(found), at + len(found))):
         found += more
     return found
-
-
-def _last_line_end(fd: int, size: int) -> int:
-    """Where the last whole line of the first `size` bytes ends."""
-    end = size
-    while end > 0:
-        start = max(0, end - _BLOCK)
-        found = os.pread(fd, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0

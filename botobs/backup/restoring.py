@@ -15,6 +15,7 @@ import attrs
 
 from botobs.backup.errors import BackupError, NoBackupError
 from botobs.backup.manifest import FOLDERS, latest
+from botobs.datadir import is_held
 from botobs.streams.disk import make_folder
 
 if TYPE_CHECKING:
@@ -123,22 +124,8 @@ def _must_be_empty(root: Path) -> None:
     except NotADirectoryError:
         raise BackupError(f"{root} is a file; a backup is restored into an empty directory") from None
     if names - _NOT_OURS - {name for name in names if _DRAFT.fullmatch(name)}:
-        held = ", and a bot is at work there" if _is_held(root) else ""
+        held = ", and a bot is at work there" if is_held(root / "state") else ""
         raise BackupError(f"{root} is not empty{held}; a backup is restored into an empty directory, over nothing")
-
-
-def _is_held(root: Path) -> bool:
-    try:
-        fd = os.open(root / "state" / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in (errno.EAGAIN, errno.EACCES)
-    finally:
-        os.close(fd)
-    return False
 
 
 def _is_fixed(root: Path) -> bool:

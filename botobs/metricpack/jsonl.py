@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import os
 import time
+import zlib
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from botobs.clock import epoch_ns
 from botobs.metricpack.event import loads
 from botobs.metricpack.source import Batch, Progress, Raw, SourceTrouble
 from botobs.streams.names import ARCHIVE, Archived, stream_name, stream_path
+from botobs.streams.reader import open_archived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +44,7 @@ class JsonlSource:
         self._live = live
         self._archived = archived
         self._name = name or f"file {live.name}"
-        self._file: IO[bytes] | None = None
+        self._file: IO[bytes] | gzip.GzipFile | None = None
         self._growing = False
         self._inode = (0, 0)
         self._id = ""
@@ -100,7 +102,7 @@ class JsonlSource:
         """Open a file at a place; whether it is there and that long."""
         self._shut()
         try:
-            file = _opened(path)
+            file = open_archived(path)
         except FileNotFoundError:
             return False
         self._file, self._growing = file, path == self._live
@@ -185,7 +187,7 @@ class JsonlSource:
                 continue
             try:
                 more = file.read(max(_BLOCK, len(self._block)))  # a long line is joined a few times, not many
-            except (EOFError, gzip.BadGzipFile) as error:
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 self._lost = f"{self._name}: an archive is damaged ({type(error).__name__})"
                 return
             if not more:
@@ -247,23 +249,13 @@ class JsonlSource:
             file.close()
 
 
-def _opened(path: Path) -> Any:
-    """A file, which may be compressed between the listing and now."""
-    if path.suffix != ".gz":
-        try:
-            return path.open("rb")
-        except FileNotFoundError:
-            path = path.with_name(f"{path.name}.gz")
-    return gzip.open(path, "rb")
-
-
 def _id_of(path: Path) -> str:
     """The digest of the file's first line; empty: it has none yet."""
-    with _opened(path) as file:
+    with open_archived(path) as file:
         return _id_of_file(file)
 
 
-def _id_of_file(file: IO[bytes]) -> str:
+def _id_of_file(file: IO[bytes] | gzip.GzipFile) -> str:
     first = file.readline(_NAMED)
     return _digest(first) if first.endswith(b"\n") or len(first) == _NAMED else ""
 

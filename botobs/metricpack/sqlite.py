@@ -14,6 +14,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from botobs.datadir import sync_directory
 from botobs.metricpack.store import Fenced, State, StoreTrouble
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class SqliteStore:
             return None
         finally:
             _remove(draft)
-        _sync_folder(target.parent)
+        sync_directory(target.parent)
         before = self._file
         self._drop()
         _remove(before)
@@ -268,14 +269,6 @@ def _remove(file: Path) -> None:
     """Remove a file of SQLite's and what belongs to it."""
     for end in ("", "-wal", "-shm"):
         file.with_name(file.name + end).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

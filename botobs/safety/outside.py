@@ -11,11 +11,13 @@ import fcntl
 import os
 import secrets
 import time
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from botobs.clock import SystemClock, rfc3339
+from botobs.datadir import is_held
 from botobs.safety import requests
 from botobs.safety.latch import ACTIVE, FILE, HALTED, LEVELS, SLOT, Standing, fitting
 from botobs.safety.said import Answer, lacking, line
@@ -34,31 +36,22 @@ _MISSING = "the state file is missing beside a ledger with fills"
 
 
 def has_fills(data_dir: Path) -> bool:
-    """Whether the ledger of a data directory has any line."""
-    with contextlib.suppress(OSError):
-        if (data_dir / "metrics" / "fills.jsonl").stat().st_size:
-            return True
+    """Whether the ledger of a data directory has any line, or cannot be looked at."""
+    metrics = data_dir / "metrics"
     try:
-        return any((data_dir / "metrics" / "archive").glob("fills-*.jsonl*"))
-    except OSError:
-        return False
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if (metrics / "fills.jsonl").stat().st_size:
+                return True
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return any(fnmatch(name, "fills-*.jsonl*") for name in os.listdir(metrics / "archive"))  # noqa: PTH208
+    except OSError:  # nobody can tell: the careful answer
+        return True
+    return False
 
 
 def running(folder: Path) -> bool:
     """Whether a bot runs on the data directory whose `state` this is."""
-    try:
-        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(lock)
-    return False
+    return is_held(folder)
 
 
 def standing(folder: Path, clock: Clock | None = None) -> Standing:

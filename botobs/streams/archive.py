@@ -10,6 +10,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
+from botobs.datadir import sync_directory, write_all
 from botobs.streams.names import Archived
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ArchiveFolder:
             draft.rename(target)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_folder(target.parent)
+        sync_directory(target.parent)
         source.unlink()
 
     def _squeeze(self, source: Path, draft: Path) -> bool:
@@ -150,8 +151,8 @@ class ArchiveFolder:
             while chunk := os.read(reading, _CHUNK):  # zlib lets go of the GIL while it works on it
                 if self._quit:
                     return False
-                _write_all(writing, squeeze.compress(chunk))
-            _write_all(writing, squeeze.flush())
+                write_all(writing, squeeze.compress(chunk))
+            write_all(writing, squeeze.flush())
             os.fsync(writing)
         return True
 
@@ -164,16 +165,3 @@ def _holds(archive: Path, size: int) -> bool:
             return int.from_bytes(file.read(4), "little") == size % 2**32
     except OSError:
         return False
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import time
+import zlib
 from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,13 @@ import orjson
 
 from botobs.clock import epoch_ns, rfc3339
 from botobs.streams.names import ARCHIVE, PATHS, Archived, stream_name, stream_path
+from botobs.streams.torn import last_line_end
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-__all__ = ["StreamReader"]
+__all__ = ["StreamReader", "open_archived"]
 
 _BLOCK = 65_536
 _POLL_S = 0.2
@@ -61,7 +63,7 @@ class StreamReader:
         data_dir: Where the bot keeps its data.
 
     Attributes:
-        skipped: Lines that were no records, so far.
+        skipped: Lines that were no records, and archives that break off, so far.
     """
 
     def __init__(self, data_dir: str | os.PathLike[str]) -> None:
@@ -115,7 +117,7 @@ class StreamReader:
             for _, path in reversed(files.archived):
                 if len(found) >= n:
                     break
-                last = deque(self._records(_lines_of_file(path)), maxlen=n - len(found))
+                last = deque(self._records(self._archive(path)), maxlen=n - len(found))
                 found.extendleft(reversed(last))
         return list(found)
 
@@ -150,7 +152,7 @@ class StreamReader:
             nexts = [*starts[1:], None if files.live is None else _first_ts(files.live)]
             for (_, path), first, after in zip(files.archived, starts, nexts, strict=False):
                 if window.may_overlap(first, after):
-                    yield from self._chosen(_lines_of_file(path), window, having)
+                    yield from self._chosen(self._archive(path), window, having)
             if files.live is not None:
                 yield from self._chosen(_whole_lines(files.live), window, having)
 
@@ -174,9 +176,9 @@ class StreamReader:
                 place.go_to(files.live)
                 if from_start:
                     for _, path in files.archived:
-                        yield from self._records(_lines_of_file(path))
+                        yield from self._records(self._archive(path))
                 elif place.live is not None:
-                    place.at = _last_line_end(place.live)
+                    place.at = last_line_end(place.live, os.fstat(place.live).st_size)
             while True:
                 last = stop()
                 yield from self._news(stream, place)
@@ -205,7 +207,7 @@ class StreamReader:
                 place.go_to(files.live)
                 for name, path in fresh:
                     if name != mine:
-                        yield from self._records(_lines_of_file(path))
+                        yield from self._records(self._archive(path))
             if place.live is None:
                 return
 
@@ -255,6 +257,18 @@ class StreamReader:
             if live is not None:
                 os.close(live)
 
+    def _archive(self, path: Path) -> Iterator[bytes]:
+        """The lines of an archived file; of a damaged one, those before the damage, which is counted."""
+        try:
+            file = open_archived(path)
+        except FileNotFoundError:  # somebody tidied up
+            return
+        with file:
+            try:
+                yield from file
+            except (EOFError, gzip.BadGzipFile, zlib.error, OSError):
+                self.skipped += 1
+
     def _records(self, lines: Iterable[bytes]) -> Iterator[Record]:
         for line in lines:
             record = self._record(line)
@@ -302,7 +316,7 @@ class _Window:
         return (self._start is None or self._start <= made) and (self._end is None or made < self._end)
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+def open_archived(path: Path) -> IO[bytes] | gzip.GzipFile:
     """Open an archived file, which may be compressed between the listing and now."""
     if path.suffix != ".gz":
         try:
@@ -310,18 +324,6 @@ def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
         except FileNotFoundError:
             path = path.with_name(f"{path.name}.gz")
     return gzip.open(path, "rb")
-
-
-def _lines_of_file(path: Path) -> Iterator[bytes]:
-    try:
-        file = _open(path)
-    except FileNotFoundError:  # somebody tidied up
-        return
-    with file:
-        try:
-            yield from file
-        except (EOFError, gzip.BadGzipFile, OSError):  # damaged: what came before the damage was read
-            return
 
 
 def _whole_lines(fd: int, at: int = 0) -> Iterator[bytes]:
@@ -341,20 +343,9 @@ def _whole_lines(fd: int, at: int = 0) -> Iterator[bytes]:
             size *= 2
 
 
-def _last_line_end(fd: int) -> int:
-    end = os.fstat(fd).st_size
-    while end > 0:
-        start = max(0, end - _BLOCK)
-        found = os.pread(fd, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
-
-
 def _lines_backwards(fd: int) -> Iterator[bytes]:
     """The whole lines of a file, last one first, read in blocks from the end."""
-    end = _last_line_end(fd)
+    end = last_line_end(fd, os.fstat(fd).st_size)
     if not end:
         return
     at, rest = end - 1, b""
@@ -386,12 +377,12 @@ def _same(live: int, path: Path) -> bool:
     then = os.fstat(live)
     head = os.pread(live, _BLOCK, 0)
     try:
-        with _open(path) as file:
+        with open_archived(path) as file:
             now = os.fstat(file.fileno())
             if not isinstance(file, gzip.GzipFile):
                 return (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino)
             # gzip ends in the size of what was compressed
             size = int.from_bytes(os.pread(file.fileno(), 4, now.st_size - 4), "little")
             return size == then.st_size % 2**32 and file.read(len(head)) == head
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return False

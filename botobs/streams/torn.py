@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from botobs.clock import Clock
     from botobs.streams.disk import Disk
 
-__all__ = ["Repair", "repair"]
+__all__ = ["Repair", "last_line_end", "repair"]
 
 _BLOCK = 65_536
 _LARGEST_RECORD = 16 << 20  # a torn line beyond this is not even tried as JSON
@@ -75,19 +75,19 @@ def _whole_size(fd: int, size: int) -> int:
     """Where the last whole line ends; one with zero bytes in it, left by a machine's crash, is not whole."""
     end = size
     while end:
-        cut = _last_line_end(fd, end)
+        cut = last_line_end(fd, end)
         if cut < end:
             end = cut
             continue
-        start = _last_line_end(fd, end - 1)
+        start = last_line_end(fd, end - 1)
         if not _has_zero(fd, start, end):
             return end
         end = start
     return 0
 
 
-def _last_line_end(fd: int, end: int) -> int:
-    """The position after the last line end before `end`."""
+def last_line_end(fd: int, end: int) -> int:
+    """The position after the last line end within the first `end` bytes; 0: there is none."""
     while end > 0:
         start = max(0, end - _BLOCK)
         found = os.pread(fd, end - start, start).rfind(b"\n")

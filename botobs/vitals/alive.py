@@ -17,6 +17,7 @@ import attrs
 import orjson
 
 from botobs.clock import SystemClock
+from botobs.datadir import boot_id
 from botobs.streams.encode import dumps
 
 if TYPE_CHECKING:
@@ -128,14 +129,6 @@ def judge(folder: Path | str, *, dead_after_s: float = 30.0, clock: Clock | None
         return Verdict("unknown", why="it has left no sign of life")
     except Exception as error:
         return Verdict("unknown", why=f"its sign of life cannot be read: {type(error).__name__}: {error}"[:200])
-
-
-def boot_id() -> str | None:
-    """Which start of the machine this is; `None`: it does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip() or None
-    except (OSError, ValueError):
-        return None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import os
 import resource
 import stat
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 import types
@@ -38,6 +40,9 @@ from botobs.testing import Clock
 from tests.servers.redis import until
 
 T0 = 1_767_323_045_000_000_000
+
+
+NOBODY = 65534
 
 
 def fills(obs, count, first=0):
@@ -701,6 +706,42 @@ def test_a_bot_backs_itself_up_and_alerts(tmp_path):
     assert restore(open_shelf(url, tmp_path / "data"), tmp_path / "new").ledger.ok
     alerts = [json.loads(line) for line in (tmp_path / "data" / "logs" / "alerts.jsonl").read_text().splitlines()]
     assert [each["level"] for each in alerts if each["key"] == "backup-failed"] == ["warning", "info"]
+
+
+def test_a_folder_that_cannot_be_looked_into_fails_the_backup(used):
+    with tempfile.TemporaryDirectory() as place:  # tmp_path is closed to other users
+        root = Path(place, "data")
+        subprocess.check_call(["cp", "-a", str(used), str(root)])
+        (root / "logs" / "own").mkdir()
+        (root / "logs" / "own" / "more.txt").write_text("x")
+        (root / "logs" / "own").chmod(0o444)  # it tells its names and lets nobody pass
+        for path in (Path(place), *root.rglob("*"), root):
+            os.chown(path, NOBODY, -1) if os.getuid() == 0 else None
+        text = (
+            "import os, sys; from pathlib import Path\nfrom botobs.backup.cut import Cut\n"
+            f"os.getuid() or os.setuid({NOBODY})\n"
+            "try: Cut(Path(sys.argv[1]))\nexcept PermissionError as error: print(error.filename)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", text, root], capture_output=True, text=True, timeout=60)
+        (root / "logs" / "own").chmod(0o755)
+        assert done.stdout.strip() == str(root / "logs" / "own" / "more.txt"), done.stderr
+
+
+def test_without_locks_a_backup_is_made_and_that_is_said(root, tmp_path, monkeypatch, caplog):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("botobs.backup.making.fcntl.flock", none)
+    said = []
+    schedule = Schedule(
+        Shelf(Folder(tmp_path / "place")), root, every_s=1e-3, keep=None, clock=SystemClock(), faults=Faults(),
+        publish=said.append,
+    )  # fmt: skip
+    schedule.begin()
+    until(lambda: schedule._wake.set() or len(said) > 1)  # its time has come, twice
+    assert schedule.close(time.monotonic() + 5)
+    assert {type(each) for each in said} == {BackupMade}
+    assert caplog.text.count(f"nothing kept a second backup of {root} from being made meanwhile") == 1
 
 
 def test_what_a_schedule_needs_is_there_at_the_start(tmp_path):

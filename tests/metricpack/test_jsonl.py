@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 
 import pytest
 
@@ -62,6 +63,24 @@ def test_a_stream_with_its_archives_from_any_position(tmp_path, source):
         assert numbers(source)[0] == list(range(len(places), 30))
     source.begin(None, end=True)
     assert numbers(source)[0] == []
+
+
+def test_a_damaged_archive_is_read_up_to_the_damage_and_said(tmp_path, source):
+    live = tmp_path / "logs" / "apply_result.jsonl"
+    write(live, 0, 20_000)
+    squeeze = zlib.compressobj(wbits=31)
+    whole = squeeze.compress(live.read_bytes()) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    archive(tmp_path, 0, squeeze=True)
+    write(live, 20_000, 1)
+    (packed,) = (tmp_path / "logs" / "archive").iterdir()
+    packed.write_bytes(whole + b"\xff" * 1_000)  # not cut off: no block begins like that
+    source.begin(None)
+    found, lost = [], set()
+    while (batch := source.take(5_000, 0)).events or batch.lost:
+        found += [raw.fields.get("n") for raw in batch.events]
+        lost.add(batch.lost)
+    assert found[:5_000] == list(range(5_000)) and found[-1] == 20_000
+    assert any("an archive is damaged" in (why or "") for why in lost)
 
 
 @pytest.mark.parametrize("squeeze", [True, False])

@@ -120,6 +120,10 @@ def test_a_missing_file_beside_a_ledger_with_fills_is_halted(room):
     (room.folder.parent / "metrics" / "fills.jsonl").write_text('{"seq":1}\n')
     assert outside.has_fills(room.folder.parent)
     assert outside.status(room.folder)["state"] == "halted"
+    (room.folder.parent / "metrics" / "fills.jsonl").unlink()
+    assert not outside.has_fills(room.folder.parent)
+    (room.folder.parent / "metrics" / "fills.jsonl").symlink_to("fills.jsonl")  # it cannot be looked at
+    assert outside.has_fills(room.folder.parent)
     switch = room.switch(has_fills=True)
     assert switch.state == "halted" and "missing" in switch.reason
     switch.close()

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -13,6 +14,8 @@ from botobs.clock import rfc3339
 from botobs.faults import Faults
 from botobs.streams import Disk, StreamReader, StreamStore
 from botobs.streams import reader as reading
+from botobs.streams import torn
+from botobs.streams.earlier import EarlierRuns
 
 S = 10**9
 START = 1_767_323_045 * S
@@ -173,15 +176,34 @@ def test_a_damaged_archive_is_read_up_to_the_damage(tmp_path):
     path = archived(tmp_path, range(2000))
     path.write_bytes(path.read_bytes()[:-500])
     live(tmp_path, line(5000) + b"\n")
-    found = ns(StreamReader(tmp_path).read("signals"))
+    reader = StreamReader(tmp_path)
+    found = ns(reader.read("signals"))
     assert found[:500] == list(range(500))
     assert found[-1] == 5000
+    assert reader.skipped == 1
+    squeeze = zlib.compressobj(wbits=31)
+    whole = squeeze.compress(line(7) + b"\n") + squeeze.flush(zlib.Z_FULL_FLUSH)
+    path.write_bytes(whole + b"\xff" * 1000)  # not cut off: no block begins like that
+    assert ns(reader.read("signals"))[-1] == 5000
+    assert reader.skipped == 2
+
+
+def test_what_an_earlier_run_wrote_and_nobody_can_read_is_said(tmp_path, caplog):
+    live(tmp_path, line(1) + b"\n")
+    (tmp_path / "logs" / "costs.jsonl").mkdir()
+    earlier = EarlierRuns(tmp_path, Faults())
+    assert ns(earlier.latest("signals", 5)) == [1]
+    assert caplog.messages == []
+    with pytest.raises(IsADirectoryError):
+        earlier.latest("costs", 5)
+    assert "the records of costs cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("n", [0, 1, 9, 10, 11, 25, 30, 99])
 @pytest.mark.parametrize("block", [7, 50, 65_536])
 def test_latest(tmp_path, n, block, monkeypatch):
     monkeypatch.setattr(reading, "_BLOCK", block)
+    monkeypatch.setattr(torn, "_BLOCK", block)
     archived(tmp_path, range(10))
     archived(tmp_path, range(10, 20), compress=False)
     live(tmp_path, b"".join(line(n) + b"\n" for n in range(20, 30)) + b'{"torn')
