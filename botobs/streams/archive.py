@@ -77,7 +77,10 @@ class ArchiveFolder:
         try:
             with os.scandir(self.folder) as entries:
                 names = [entry.name for entry in entries if entry.name.endswith((".jsonl", ".gz.tmp"))]
-        except OSError:  # no folder: nothing was ever rotated
+        except FileNotFoundError:  # nothing was ever rotated
+            return []
+        except OSError as error:
+            self._faults.say("archive", "folder", f"what an earlier run left in {self.folder} stays as it is: {error}")
             return []
         return [self.folder / name for name in sorted(names)]
 

@@ -376,6 +376,14 @@ def test_a_disk_too_full_to_set_anything_aside_loses_nothing(make):
 # --- the archive's own crashes
 
 
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path, caplog):
+    ArchiveFolder(tmp_path / "gone", Faults())
+    assert caplog.messages == []
+    (tmp_path / "file").touch()
+    ArchiveFolder(tmp_path / "file", Faults())
+    assert "stays as it is" in caplog.text
+
+
 def test_leftovers_of_a_crash(tmp_path):
     folder = tmp_path / "archive"
     folder.mkdir()
