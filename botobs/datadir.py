@@ -15,26 +15,26 @@ import fcntl
 import os
 import socket
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import orjson
 
 from botobs.clock import rfc3339
 from botobs.errors import ConfigError
+from botobs.runfile import boot_id, decode, encode, previous_run, this_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from botobs.clock import Clock
+    from botobs.runfile import PreviousRun
 
-__all__ = ["DataDir", "PreviousRun", "atomic_write", "boot_id", "is_held", "sync_directory", "write_all"]
+__all__ = ["DataDir", "atomic_write", "is_held", "sync_directory", "write_all"]
 
 _WRITTEN = ("logs", "logs/archive", "metrics", "state")
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
 _STALE_S = 3600
-_PADDED = 1024  # so that the end of a run fits over its beginning on a full disk
 _REASONS: dict[int | None, str] = {
     errno.ENOTDIR: "a file stands where a directory should be",
     errno.EISDIR: "a directory stands where a file should be",
@@ -45,34 +45,6 @@ _REASONS: dict[int | None, str] = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "files may not grow that large",
 }
-
-
-@attrs.frozen
-class PreviousRun:
-    """The run before this one, as far as `state/run.json` tells; what a damaged one does not tell is `None`.
-
-    Attributes:
-        run_id: Its id.
-        pid: Its process.
-        bot: The bot's name.
-        started: When it began (RFC 3339).
-        last_seen: Its last sign of life (RFC 3339), good to about a minute.
-        clean: Whether it ended in order.
-        rebooted: Whether the machine was started anew since; `None` if unknown.
-    """
-
-    run_id: str | None
-    pid: int | None
-    bot: str | None
-    started: str | None
-    last_seen: str | None
-    clean: bool
-    rebooted: bool | None = None
-
-    @property
-    def unclean(self) -> bool:
-        """Whether it was killed, crashed, or lost its machine."""
-        return not self.clean
 
 
 class DataDir:
@@ -133,7 +105,7 @@ class DataDir:
         for name in ("", *_WRITTEN):
             with _explained(path, path / name):
                 _make_directory(path / name)
-        run = _this_run(bot, run_id, clock)
+        run = this_run(bot, run_id, clock)
         lock_path, run_path = path / "state" / "lock", path / "state" / "run.json"
         with _explained(path, lock_path):
             lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -145,10 +117,10 @@ class DataDir:
             for name in _WRITTEN:
                 with _explained(path, path / name):
                     _probe(path / name)
-            previous = _previous(run_path, run["boot_id"])
+            previous = previous_run(run_path, run["boot_id"])
             with _explained(path, run_path):
                 _clear_leftovers(path / "state", lock)
-                atomic_write(run_path, _encode(run))
+                atomic_write(run_path, encode(run))
                 _stamp(run_path, clock)
         except BaseException:
             os.close(lock)
@@ -196,7 +168,7 @@ class DataDir:
 
     def _mark_end(self, *, clean: bool) -> None:
         path = self.state / "run.json"
-        ended = _encode({**self._run, "ended": rfc3339(self._clock.time_ns()), "clean": clean})
+        ended = encode({**self._run, "ended": rfc3339(self._clock.time_ns()), "clean": clean})
         try:
             atomic_write(path, ended)
         except OSError:
@@ -331,7 +303,7 @@ def _holder(lock: int) -> str:
     """Who holds the lock, in words. One who took it an instant ago may not have signed yet: give it 0.2 s."""
     found: dict[str, Any] = {}
     for _ in range(20):
-        found = _decode(os.pread(lock, 4096, 0))
+        found = decode(os.pread(lock, 4096, 0))
         if isinstance(found.get("pid"), int) and _lives(found):
             break
         threading.Event().wait(0.01)
@@ -358,72 +330,6 @@ def _lives(holder: dict[str, Any]) -> bool:
     except OSError:  # another user's
         return True
     return True
-
-
-def _this_run(bot: str, run_id: str, clock: Clock) -> dict[str, Any]:
-    try:
-        started = rfc3339(clock.time_ns())
-    except Exception as error:
-        raise ConfigError(
-            f"clock = {type(clock).__name__} is wrong: asked for the time, it raised {type(error).__name__}; "
-            "it takes a clock that can tell the time when the run starts"
-        ) from error
-    return {
-        "run_id": run_id,
-        "pid": os.getpid(),
-        "bot": bot,
-        "started": started,
-        "host": socket.gethostname(),
-        "boot_id": boot_id(),
-        "ended": None,
-        "clean": False,
-    }
-
-
-def _previous(path: Path, boot_id: str | None) -> PreviousRun | None:
-    try:
-        content = path.read_bytes()
-        last_seen = rfc3339(path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return PreviousRun(None, None, None, None, None, clean=False)
-    run = _decode(content)
-    pid, booted = run.get("pid"), _text(run, "boot_id")
-    return PreviousRun(
-        run_id=_text(run, "run_id"),
-        pid=pid if isinstance(pid, int) else None,
-        bot=_text(run, "bot"),
-        started=_text(run, "started"),
-        last_seen=last_seen,
-        clean=run.get("clean") is True,
-        rebooted=booted != boot_id if booted and boot_id else None,
-    )
-
-
-def _text(run: dict[str, Any], name: str) -> str | None:
-    value = run.get(name)
-    return value if isinstance(value, str) else None
-
-
-def _encode(run: dict[str, Any]) -> bytes:
-    return orjson.dumps(run).ljust(_PADDED - 1) + b"\n"
-
-
-def _decode(content: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(content)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def boot_id() -> str | None:
-    """Which start of the machine this is; `None`: it does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip() or None
-    except (OSError, ValueError):
-        return None
 
 
 def _stamp(path: Path, clock: Clock) -> None:

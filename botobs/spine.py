@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from botobs.config import Settings
-    from botobs.datadir import PreviousRun
     from botobs.health_page import HealthPage
     from botobs.money.room import Money
     from botobs.parts import Parts
+    from botobs.runfile import PreviousRun
     from botobs.sinks.redis.publisher import RedisPublisher
 
 __all__ = ["Spine", "undone"]

@@ -19,7 +19,8 @@ import orjson
 import pytest
 
 from botobs.clock import SystemClock, rfc3339
-from botobs.datadir import DataDir, PreviousRun, atomic_write
+from botobs.datadir import DataDir, atomic_write
+from botobs.runfile import PreviousRun
 from botobs.errors import ConfigError
 
 START = 1_767_323_045_000_000_000  # 2026-01-02T03:04:05Z

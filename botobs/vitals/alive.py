@@ -17,7 +17,7 @@ import attrs
 import orjson
 
 from botobs.clock import SystemClock
-from botobs.datadir import boot_id
+from botobs.runfile import boot_id
 from botobs.streams.encode import dumps
 
 if TYPE_CHECKING:
