@@ -27,7 +27,8 @@ test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -n 3 --dist worksteal
 	@echo "== test: the hot path once more, with nothing compiled"
 	@BOTOBS_PURE=1 $(BIN)/python -m pytest -q -n 2 --ignore tests/stages/test_quick.py \
-		tests/stages tests/sinks/test_spans.py tests/streams/test_streams_redact.py
+		tests/stages tests/sinks/test_spans.py tests/streams/test_streams_redact.py \
+		tests/accounting/test_filling.py tests/accounting/test_ledger_index.py tests/accounting/test_ledger.py
 
 soak: $(VENV)/.dev
 	@echo "== soak: every campaign in full; figures at the end"

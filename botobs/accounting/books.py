@@ -200,5 +200,5 @@ class Books:
         """Append a line, with its ending; its number."""
         now = self.wall()
         said = dumps(line)[1:-1] + self.ending(key, book, now).encode()
-        self.applied = self.ledger.add_said(said, line["ts"], now).seq
+        self.applied = self.ledger.add_said(said, line["ts"], now)
         return self.applied

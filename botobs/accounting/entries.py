@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botobs.accounting.numbers import number
 from botobs.accounting.routes import WORDS, Refused, known_route, name, refuse, route_of, shown
 from botobs.clock import epoch_ns
+from botobs.quick import UNFIT, maker, quick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +25,6 @@ _MOST_SECONDS = 64
 _SHORT = 40  # a number of no more characters, and within these bounds, needs no second look
 _LEAST, _MOST = Decimal("1e-40"), Decimal("1e40")
 _seconds: dict[int, str] = {}  # the next moment is most often in the same second as one of the last
-
-
-_new = tuple.__new__  # a FillEntry without the cost of the constructor
 
 
 class FillEntry(NamedTuple):
@@ -63,6 +62,9 @@ class FillEntry(NamedTuple):
         route = fields.pop("route")
         fields.update((word, getattr(route, word)) for word in WORDS)
         return {field: value for field, value in fields.items() if value is not None}
+
+
+_entry = maker(FillEntry)
 
 
 def read_fill(  # noqa: PLR0917 - keywords would cost
@@ -122,7 +124,7 @@ def read_fill(  # noqa: PLR0917 - keywords would cost
         when = f"{_seconds.get(ts // 1000) or _to_the_second(ts // 1000)}.{_MILLI[ts % 1000]}000Z"
     elif ts is not None:
         when = moment("ts", ts)
-    return _new(FillEntry, (  # all of its fields in their order
+    return _entry((  # all of its fields in their order
         route, size, cost, when, ts is not None, received, paid, order_id,
         fill_id if fill_id is None or (type(fill_id) is str and fill_id.isalnum() and fill_id.isascii()
                                        and len(fill_id) <= _SHORT) else name(fill_id),
@@ -201,3 +203,9 @@ def _to_the_second(second: int) -> str:
         _seconds.clear()
     _seconds[second] = found
     return found
+
+
+if quick is not None:
+    with suppress(*UNFIT):
+        quick.know_fills(FillEntry, Decimal, known_route, _to_the_second, name, read_fill)
+        read_fill = quick.read_fill

@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from botobs.accounting.book import Entry, TooOld
 from botobs.accounting.booking import BUSY, Booking
-from botobs.accounting.lines import NO_FEE, content, differences, is_meant, some
+from botobs.accounting.lines import NO_FEE, content, differences, is_meant, said_of_fill
 from botobs.accounting.mending import Mending
 from botobs.accounting.numbers import EXACT, ZERO, text
-from botobs.streams.encode import dumps
+from botobs.quick import maker
 
 if TYPE_CHECKING:
     from botobs.accounting.book import Book
     from botobs.accounting.entries import FillEntry
-    from botobs.accounting.trade import Change
 
 __all__ = ["Filling"]
 
 _ONE = Decimal(1)
-_NOTHING: dict[str, Any] = {}
-_TIMED = ',"timed":true'
-_new = tuple.__new__  # a Booking without the cost of the constructor
-_REST = Booking()[6:]  # what else one has
+_booking = maker(Booking)
 
 
 class Filling(Mending):
@@ -47,7 +43,7 @@ class Filling(Mending):
         setcontext(EXACT)
         self.busy = True
         try:
-            route, qty, price, ts, timed, received, fee, order_id, fill_id, trace_id, more = entry
+            route, qty, price, ts, timed, _, fee, order_id, fill_id, _, _ = entry
             key, asset, ledger = route.key, route.fee_asset, self.ledger
             book = self.books.get(key) or self.book(key)
             # numbers are written by `str`, which takes half the time of `text`; an exponent is seen to below
@@ -67,25 +63,11 @@ class Filling(Mending):
                 if known is not None:
                     return self._again(entry, known, checksum)
             seq = ledger.next_seq
-            ids, named = f"{order_id}{fill_id}", _NOTHING
-            if (
-                order_id is not None and fill_id is not None
-                and ids.isascii() and ids.isprintable() and '"' not in ids and "\\" not in ids
-            ):  # fmt: skip
-                ids = f',"order_id":"{order_id}","fill_id":"{fill_id}"'
-            else:  # these have to be quoted
-                ids = ""
-                named = some({"order_id": order_id, "fill_id": fill_id})
-            if trace_id is not None:
-                named = {**named, "trace_id": trace_id}
-            if more:
-                named = {**named, "more": more}
-            void = self._awaited(entry) if self.waiting else None
+            void, voided_by = self._awaited(entry) if self.waiting else None, None
             if void is not None:
-                self.voided[seq] = void["seq"]
-                named = {**named, "voided_by": void["seq"]}
+                self.voided[seq] = voided_by = void["seq"]
                 self.waiting.remove(void)
-                change, booked = None, ""
+                change, late = None, False
             else:
                 if ts >= self.snapshots.boundary:
                     self.turn(ts)
@@ -98,24 +80,20 @@ class Filling(Mending):
                 except TooOld:
                     change = self.relived(key, Entry(*row))
                     book = self.books[key]
+                late = change[8]  # to ask for it by name takes longer
                 self.snapshots.touched.add(key)
-                delta, inventory, _, _, _, trade_id, next_id, _, late, _, _ = change
-                booked = f',"quote_delta":"{delta!s}","inventory":"{inventory!s}","trade_id":"{trade_id}"'
-                if late or next_id is not None or trade_id is None or "E" in booked:
-                    booked = _told(change)
             if identity:
                 self.index.enter(identity, checksum, seq)
-            line = (
-                f'"type":"fill","ts":"{ts}","received":"{received}",{self._opening},{route.said}{ids},"size":"{size}"'
-                f',"price":"{cost}"{fees}{_TIMED if timed else ""}{booked}{self.ending(key, book, now_ns)}'
-            ).encode()
-            ledger.add_said(b"%b,%b" % (line, dumps(named)[1:-1]) if named else line, ts, now_ns)
+            ending = self.ending(key, book, now_ns)
+            ledger.add_said(said_of_fill(self._opening, entry, size, cost, fees, change, ending, voided_by), ts, now_ns)
             self.applied = seq
             worth = fee if fee is not None else amount if where == "quote" else ZERO
             if void is not None:
                 reason = f"the exchange had taken it back: {void.get('reason')}"
                 return Booking(seq, seq, None, book, worth, value, waiting=True, reason=reason)
-            booking = _new(Booking, (seq, seq, change, book, worth, value) + _REST)  # noqa: RUF005 - that makes a list
+            booking = _booking((  # all of its fields in their order
+                seq, seq, change, book, worth, value, None, False, False, False, None, None, None, None, None, None, (),
+            ))  # fmt: skip
             return booking._replace(trade=book.trade) if late else booking
         finally:
             self.busy = False
@@ -162,15 +140,3 @@ class Filling(Mending):
         """The void that was told before its fill came."""
         told = entry.told()
         return next((void for void in self.waiting if is_meant(told, void)), None)
-
-
-def _told(change: Change) -> str:
-    """What a line says of what its fill did."""
-    said: dict[str, Any] = {
-        "quote_delta": text(change.quote_delta), "inventory": text(change.inventory), "trade_id": change.trade_id,
-    }  # fmt: skip
-    if change.next_trade_id is not None:
-        said["next_trade_id"] = change.next_trade_id
-    if change.late:
-        said["late"] = True
-    return f",{dumps(said)[1:-1].decode()}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from botobs.accounting.lots import Lots
 from botobs.accounting.numbers import ZERO, divide
 from botobs.accounting.trade import Accrual, Change, RoundTrip
+from botobs.quick import maker
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COUNTS", "SUMS", "TRADE", "Position"]
 
-_new = tuple.__new__  # a Change without the cost of the constructor
+_change = maker(Change)
 _MOST_ACCRUALS = 128  # a bot that never reports what it paid has more and more of them
 
 SUMS = (
@@ -201,7 +202,7 @@ class Position:
         self.funding += amount
         if self.trade_id is None:
             self.loose_funding += amount
-        return _new(Change, (ZERO, self.inventory, ZERO, ZERO, ZERO, self.trade_id, None, (), False, (), ()))
+        return _change((ZERO, self.inventory, ZERO, ZERO, ZERO, self.trade_id, None, (), False, (), ()))
 
     def _accrue(self, row: Row) -> Change:
         """Funding is due for what is held at this moment; whatever comes late changes what that was.
@@ -247,7 +248,7 @@ class Position:
         self.fees += fee
         if self._lots is not None and qty:
             self._lots.add(qty, worth, price, seq)
-        return _new(Change, (-worth, new, ZERO, fee, ZERO, self.trade_id, None, (), False, (), ()))
+        return _change((-worth, new, ZERO, fee, ZERO, self.trade_id, None, (), False, (), ()))
 
     def _leave(self, ts: str, seq: int, qty: Decimal, worth: Decimal, fee: Decimal, new: Decimal) -> Change:
         """Close a part of the position."""
@@ -270,7 +271,7 @@ class Position:
             self._last_seq = seq
             if self._dust and abs(new) <= self._dust:
                 closed = self._close(trade_id, ts)
-        return _new(Change, (-worth, new, gross, fee, abs(qty), trade_id, None, closed, False, (), ()))
+        return _change((-worth, new, gross, fee, abs(qty), trade_id, None, closed, False, (), ()))
 
     def _cross(
         self, ts: str, seq: int, qty: Decimal, worth: Decimal, fee: Decimal, price: Decimal, new: Decimal, count: int
@@ -313,7 +314,7 @@ class Position:
                 self._lots.add(new, opening, price, seq)
         if trade_id is None:
             trade_id, next_id = next_id, None
-        return _new(Change, (-worth, new, gross, fee, abs(old), trade_id, next_id, closed, False, (), ()))
+        return _change((-worth, new, gross, fee, abs(old), trade_id, next_id, closed, False, (), ()))
 
     # --- trades ---
 

@@ -7,10 +7,12 @@ it is, how the words stand in the ledger's line, and the first half of the fill'
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from botobs.accounting.ledger.index import FillIndex
 from botobs.accounting.sides import side as side_of
+from botobs.quick import UNFIT, quick
 from botobs.streams.encode import dumps
 
 if TYPE_CHECKING:
@@ -99,6 +101,11 @@ class Route:
         return Route(
             symbol, self.side, self.fee_asset, self.role, venue, account, self.position_side, self.strategy, self.kind
         )
+
+
+if quick is not None:
+    with suppress(*UNFIT):
+        Route.identity = quick.know_routes(Route, Route.identity)  # type: ignore[method-assign]  # the same, compiled
 
 
 def route_of(words: Words) -> Route:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from botobs.accounting.booking import Booking
 from botobs.accounting.entries import read_fill
 from botobs.accounting.numbers import ZERO, exact
 from botobs.accounting.routes import Refused, name
 from botobs.events import FillBooked, FillConflict, FillRefused
 from botobs.money.report import SAID, FillReport, Place
 from botobs.money.tail import Work
+from botobs.quick import UNFIT, maker, quick
 from botobs.trackers.costs import cost_of_fill
 from botobs.trackers.given import order_key
 from botobs.trackers.life import FillContext
@@ -19,7 +22,7 @@ from botobs.trackers.slippage import slipped
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from botobs.accounting.account import Account, Booking
+    from botobs.accounting.account import Account
     from botobs.accounting.book import Book
     from botobs.accounting.entries import FillEntry
     from botobs.accounting.sampling import CurveSampler
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["FillDesk", "Filled"]
 
 _NO_SLIP = (None, None, None)
-_new = tuple.__new__  # a FillReport without the cost of the constructor
+_report = maker(FillReport)
 
 
 class Filled(Work):
@@ -54,8 +57,9 @@ class Filled(Work):
         self.ready = self.durable = False
         self.desk = desk
         self.entry = entry
-        self.seq, _, self.change, self.book, self.fee, self.fee_value = booking[:6]  # type: ignore[assignment]
-        self.trade = booking.trade
+        (  # all of its fields in their order: to ask for them by name takes longer
+            self.seq, _, self.change, self.book, self.fee, self.fee_value, _, _, _, _, _, _, _, self.trade, _, _, _,
+        ) = booking  # type: ignore[assignment]  # fmt: skip
         self.order = order
         self.place = place
         self.now = now
@@ -63,6 +67,13 @@ class Filled(Work):
     def run(self) -> None:
         """Tell everybody."""
         self.desk.follow(self)
+
+
+_work: Callable[..., Filled] = Filled
+if quick is not None:
+    with suppress(*UNFIT):
+        quick.know_work(Filled, Booking)
+        _work = quick.work
 
 
 class FillDesk:
@@ -161,12 +172,13 @@ class FillDesk:
             booking = books.fill_locked(entry, now)
             change = booking.change
             if change is not None:
-                done = Filled(self, entry, booking, order, place, now)
+                done = _work(self, entry, booking, order, place, now)
                 self._tail.hold(done)  # under the lock: what follows keeps the order of the books
         if change is None:
             return self._not_booked(entry, booking)
+        _, _, _, _, _, trade_id, next_id, closed, late, _, _ = change
         if (  # who may have to stop the bot does not wait for a disk; what is in the middle of a trade, nobody minds
-            change.closed or change.trade_id == f"t{booking.seq}" or change.late or change.next_trade_id is not None
+            closed or trade_id == f"t{booking.seq}" or late or next_id is not None
         ) and self.told is not None and entry.route.counts:  # fmt: skip
             self.told(entry.route.symbol, place.bar_id, change)
         self._moved(now)
@@ -174,12 +186,12 @@ class FillDesk:
 
     def filled(self, work: Filled) -> FillReport:
         """Wait for the disk, and answer."""
-        entry, order = work.entry, work.order
-        slip = None
+        order, slip = work.order, None
+        route, qty, price, _, _, _, _, order_id, fill_id, _, _ = work.entry
         try:
             work.durable = durable = self.account.ledger.settle_line(work.seq)
             if order is not None:
-                slip = slipped(order, work.book.instrument, entry.price, entry.qty, entry.route.side)
+                slip = slipped(order, work.book.instrument, price, qty, route.side)
         finally:
             work.ready = True
         _, position, gross, _, _, trade_id, _, _, late, _, _ = work.change
@@ -188,9 +200,9 @@ class FillDesk:
             self.counts["late"] += 1
         self._tail.may_follow()
         bps, money, _ = _NO_SLIP if slip is None else slip
-        return _new(FillReport, (  # all of its fields in their order: the constructor takes twice as long
-            True, durable, False, False, late, None if durable else self._why_not(), entry.fill_id, entry.order_id,
-            trade_id, bps, money, gross, position,
+        return _report((  # all of its fields in their order
+            True, durable, False, False, late, None if durable else self._why_not(), fill_id, order_id, trade_id, bps,
+            money, gross, position,
         ))  # fmt: skip
 
     def _why_not(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from opentelemetry.context import Context
 
+from botobs.quick import UNFIT
 from botobs.quick import quick as compiled
 
 from . import tick
@@ -19,9 +20,6 @@ from .live import Live, get_context, set_context
 from .tick import MOST_SPANS, Tick
 
 __all__ = ["UNFIT", "quick"]
-
-#: What being told of a class gives in a compiled module of another version, or in one that knows it already (a reload).
-UNFIT: Final = (AttributeError, TypeError, ValueError, RuntimeError)
 
 _DIRECT: Final = "clock_gettime(CLOCK_MONOTONIC)"
 

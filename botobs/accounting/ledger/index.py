@@ -10,6 +10,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Self
 from zlib import crc32
 
+from botobs.quick import UNFIT, quick
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -193,6 +195,13 @@ class FillIndex:
         while at > 0 and at & 15:
             at = shelf.find(key, at + 1)
         return at
+
+
+if quick is not None:
+    with contextlib.suppress(*UNFIT):
+        FillIndex.get, FillIndex.enter = quick.know_index(  # type: ignore[method-assign]  # the same, compiled
+            FillIndex, FillIndex.get, FillIndex.enter
+        )
 
 
 def _private(path: str, flags: int) -> int:

@@ -9,7 +9,7 @@ from botobs.accounting.ledger.chain import seq_of
 from botobs.accounting.ledger.head import read_head
 from botobs.accounting.ledger.reading import Part, Reader, record, told_time
 from botobs.accounting.ledger.verify import Known, Verification, verify
-from botobs.accounting.ledger.writing import Ticket, Writer
+from botobs.accounting.ledger.writing import Writer
 from botobs.clock import SystemClock, epoch_ns, rfc3339
 from botobs.faults import Faults
 from botobs.streams.disk import Disk
@@ -98,7 +98,7 @@ class Ledger(Writer):
         """How many files were opened for reading so far."""
         return 0 if self._reader is None else self._reader.opened
 
-    def _add_in_memory(self, seq: int, body: bytes) -> Ticket:
+    def _add_in_memory(self, seq: int, body: bytes) -> bytes:
         if self._read_only:
             raise io.UnsupportedOperation("this ledger was opened to read it")
         return super()._add_in_memory(seq, body)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from binascii import hexlify
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
-from botobs.accounting.ledger.chain import EMPTY, FIRST, digest_of, seq_of
+from botobs.accounting.ledger.chain import FIRST, begun, digest_of, sealed, seq_of
 from botobs.accounting.ledger.file import is_time
 from botobs.accounting.ledger.head import NO_TIME
 from botobs.accounting.ledger.reading import Reader, told_time
@@ -33,6 +32,7 @@ __all__ = ["Ticket", "Writer"]
 
 _RECENT: Final = 1_024  # lines kept in memory
 _BATCH: Final = 256  # lines written at once, of those that waited
+_Added: TypeAlias = tuple[int, bytes, bool]  # the fields of a ticket
 
 
 @attrs.define
@@ -117,18 +117,20 @@ class Writer:
         if type(fields) is not dict or "seq" in fields or "hash" in fields:
             fields = _without_ours(fields)
         ts = fields.get("ts")
-        return self.add_said(dumps(fields)[1:-1], ts if is_time(ts) else None, now_ns)
+        said, ts = dumps(fields)[1:-1], ts if is_time(ts) else None
+        return self._add_after(said, ts) if self._adding else Ticket(*self._add_alone(said, ts, now_ns))
 
-    def add_said(self, said: bytes, ts: str | None, now_ns: int | None = None) -> Ticket:
-        """As `add`, of what is JSON already: an object without its braces, without `seq` and `hash`.
+    def add_said(self, said: bytes, ts: str | None, now_ns: int | None = None) -> int:
+        """As `add`, of what is JSON already: an object without its braces, without `seq` and `hash`; its number.
 
         Args:
             said: The fields.
             ts: The exchange time among them, as `rfc3339` writes it.
             now_ns: What time it is.
         """
-        if self._adding:
-            return self._add_after(said, ts)
+        return self._add_after(said, ts).seq if self._adding else self._add_alone(said, ts, now_ns)[0]
+
+    def _add_alone(self, said: bytes, ts: str | None, now_ns: int | None) -> _Added:
         self._adding = self.next_seq
         try:
             return self._add(self.next_seq, said, ts, now_ns)
@@ -157,12 +159,13 @@ class Writer:
         try:
             if vault.suspect and not (self._trouble.may_try and self._mend(vault)):
                 return False
-            done = vault.reach(seq)
-            if done and self._trouble and not self._pending:
+            done = vault.shared.reach(seq)
+            if done and self._trouble.kinds and not self._pending:
                 self._over()
             return done
         finally:
-            self._tell()
+            if self._notes:
+                self._tell()
 
     def retry(self, *, at_once: bool = False) -> bool:
         """Write what could not be written, in order; whether everything is on the disk again.
@@ -235,16 +238,11 @@ class Writer:
 
     def _add(  # noqa: C901, PLR0912 - one straight path: calls cost
         self, seq: int, said: bytes, ts: str | None, now: int | None = None
-    ) -> Ticket:
-        body = b'{"seq":%d,%b' % (seq, said) if said else b'{"seq":%d' % seq
+    ) -> _Added:
         vault = self._vault
         if vault is None:
-            return self._add_in_memory(seq, body)
-        hashed = EMPTY.copy()  # as `link` does it
-        hashed.update(self._digest)
-        hashed.update(body)
-        digest = hashed.digest()
-        line = b"".join((body, b',"hash":"', hexlify(digest), b'"}\n'))
+            return seq, self._add_in_memory(seq, begun(seq, said)), False
+        line, digest = sealed(self._digest, seq, said)
         file = vault.file
         if now is None:
             now = self._now()
@@ -261,7 +259,8 @@ class Writer:
                 except Exception as error:
                     self._trouble.begin("write", error)
             if not written:
-                return self._keep(vault, Ticket(seq, line, written), digest)
+                self._keep(vault, seq, line, digest)
+                return seq, line, False
             if not file.first_seq:
                 vault.first(seq, now)
             if ts is not None:  # as `span` does it
@@ -284,7 +283,7 @@ class Writer:
         if self._syncs:
             vault.unsynced.append((seq, line))
         self._recent.append(line)
-        return Ticket(seq, line, written)
+        return seq, line, True
 
     def _now(self) -> int:
         try:
@@ -292,17 +291,16 @@ class Writer:
         except Exception:  # a clock of the bot's own
             return 0
 
-    def _keep(self, vault: Vault, ticket: Ticket, digest: bytes) -> Ticket:
+    def _keep(self, vault: Vault, seq: int, line: bytes, digest: bytes) -> None:
         """A line that could not be written: it waits, its number and hash are settled."""
         if self._smooth:
             self._smooth = False
             vault.refused()
         self._digest = digest
-        self.next_seq = ticket.seq + 1
+        self.next_seq = seq + 1
         if not self._abandoned:
-            self._pending.append((ticket.seq, ticket.line))
-        self._recent.append(ticket.line)
-        return ticket
+            self._pending.append((seq, line))
+        self._recent.append(line)
 
     def _prepare(self, vault: Vault, now: int) -> None:
         """Do what has to be done before the next line can be written, and note whether it can."""
@@ -385,7 +383,7 @@ class Writer:
         self._trouble.over()
         self._tell()
 
-    def _add_in_memory(self, seq: int, body: bytes) -> Ticket:
+    def _add_in_memory(self, seq: int, body: bytes) -> bytes:
         line = body + b"}\n"
         self.next_seq = seq + 1
         if len(self._recent) == _RECENT:  # nothing else has them: late fills and voids have to find them again
@@ -393,7 +391,7 @@ class Writer:
             packed = zlib.compress(b"".join(older), 1)
             self._packed.append((seq_of(older[0]), seq_of(older[-1]), packed))
         self._recent.append(line)
-        return Ticket(seq, line, written=False)
+        return line
 
     def _remembered(self, since: int = 1, until: int = 1 << 63) -> Iterator[tuple[int, bytes]]:
         """The lines of a ledger that has no files, without their ends."""
@@ -421,7 +419,7 @@ class Writer:
             finally:
                 self._adding = 0
                 del self._after[0]
-            ticket.seq, ticket.line, ticket.written = done.seq, done.line, done.written
+            ticket.seq, ticket.line, ticket.written = done
         if self._close_next and self._vault is not None:
             self._vault.close(None)
         self._tell()
