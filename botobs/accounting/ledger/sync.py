@@ -31,9 +31,14 @@ class SharedSync:
     def __init__(self, sync: Callable[[], int]) -> None:
         self.durable = 0
         self._sync = sync
-        self._turn = threading.Condition()
-        self._leader = 0
+        self._begin()
         self._failures = 0
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()  # the condition's, taken by itself where nobody waits: in half the time
+        self._turn = threading.Condition(self._lock)
+        self._waiting = 0
+        self._leader = 0
 
     @property
     def leads(self) -> bool:
@@ -44,13 +49,13 @@ class SharedSync:
         """Return when line `seq` is on the disk; False if that failed, or took longer than until `deadline`."""
         leads, outer = False, 0
         try:
-            with self._turn:
+            with self._lock:
                 failures = self._failures
                 while self.durable < seq and self._leader not in (0, get_ident()):
                     left = _LOOK_S if deadline is None else deadline - time.monotonic()
                     if left <= 0:
                         return False
-                    self._turn.wait(min(left, _LOOK_S))
+                    self._wait(left)
                     if self._failures != failures:
                         return self.durable >= seq
                 if self.durable >= seq:
@@ -66,20 +71,21 @@ class SharedSync:
         finally:
             if leads:
                 self._leader = outer
-                with self._turn:
-                    self._turn.notify_all()
+                with self._lock:
+                    if self._waiting:
+                        self._turn.notify_all()
 
     @contextlib.contextmanager
     def alone(self, deadline: float | None = None) -> Iterator[bool]:
         """For a block in which nobody syncs; False if somebody was still at it at `deadline`."""
         leads, outer = False, 0
         try:
-            with self._turn:
+            with self._lock:
                 while self._leader not in (0, get_ident()):
                     left = _LOOK_S if deadline is None else deadline - time.monotonic()
                     if left <= 0:
                         break
-                    self._turn.wait(min(left, _LOOK_S))
+                    self._wait(left)
                 else:
                     outer, leads = self._leader, True
                     self._leader = get_ident()
@@ -87,10 +93,17 @@ class SharedSync:
         finally:
             if leads:
                 self._leader = outer
-                with self._turn:
-                    self._turn.notify_all()
+                with self._lock:
+                    if self._waiting:
+                        self._turn.notify_all()
+
+    def _wait(self, left: float) -> None:
+        self._waiting += 1
+        try:
+            self._turn.wait(min(left, _LOOK_S))
+        finally:
+            self._waiting -= 1
 
     def abandon(self) -> None:
         """In a forked child: whoever led or waited does not exist here."""
-        self._turn = threading.Condition()
-        self._leader = 0
+        self._begin()

@@ -11,6 +11,7 @@ from botobs.accounting.ledger.chain import FIRST
 from botobs.accounting.ledger.file import CLOSED, LiveFile
 from botobs.accounting.ledger.head import Head, HeadFile, read_head
 from botobs.accounting.ledger.sync import SharedSync
+from botobs.quick import maker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from botobs.streams.disk import Disk
 
 __all__ = ["Vault"]
+
+_head = maker(Head)
 
 _UNSYNCED: Final = 65_536  # lines kept until they are synced; nobody has that many under way
 _LOOK_S: Final = 1.0  # how often to see whether somebody took the live file away
@@ -208,7 +211,7 @@ class Vault:
         if self.closed:
             return
         try:
-            self._head.write(Head(*tail, file.first_seq, file.lowest, file.highest))
+            self._head.write(_head((*tail, file.first_seq, file.lowest, file.highest)))
         except Exception as error:  # the lines are safe; only a missing last one would not be noticed
             with contextlib.suppress(Exception):
                 self._faults.error("ledger.head", error)
