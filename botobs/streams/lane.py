@@ -16,7 +16,7 @@ __all__ = ["CHUNK", "NOTHING", "Held", "Lane"]
 
 NOTHING = -1  # a limit that no queue is below
 CHUNK = 48_000  # small enough to come from memory that is in use already
-_PIECE = 4_000_000
+_PIECE = 8_000_000  # more than a busy second leaves, so that one call is enough
 _MOST_CHUNKS = 512  # what one call takes
 _PATIENCE_S = 0.05
 
@@ -31,7 +31,7 @@ class Lane:
     """
 
     __slots__ = (
-        "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "most",
+        "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "marks", "most",
         "most_bytes", "name", "piece", "put", "reported", "retry_at", "share", "taken", "turning", "wait", "written",
     )  # fmt: skip
 
@@ -42,13 +42,15 @@ class Lane:
         self.limit = self.byte_limit = NOTHING
         self.most = self.most_bytes = NOTHING
         self.buffer = bytearray()  # whole lines; the chunk that grows
-        self.full: deque[bytearray] = deque()  # chunks that grow no more
+        # chunks that grow no more, and how many lines were counted by then: to look for their ends takes milliseconds
+        self.full: deque[tuple[bytearray, int]] = deque()
         self.turning = threading.Lock()  # held while `buffer` is exchanged
         self.put = 0  # lines put in so far
         self.taken = 0  # lines taken out so far: written, held or given up
         self.lock = threading.RLock()
         self.busy = False  # in the middle of a step; perhaps by this very thread, beneath a signal handler
         self.held: list[bytearray] = []  # chunks that are being written, or could not be
+        self.marks: list[int] = []  # beside each of them, as in `full`
         self.held_lines = 0
         self.piece = _PIECE  # how many bytes are written at once
         self.wait = 0.0
@@ -81,36 +83,38 @@ class Lane:
         if self.turning.acquire(blocking=False):
             try:
                 if len(self.buffer) > CHUNK:
+                    put = self.put  # whatever is counted by now is in this chunk, or in one before
                     full, self.buffer = self.buffer, bytearray()
-                    self.full.append(full)
+                    self.full.append((full, put))
             finally:
                 self.turning.release()
 
     def take(self) -> None:
         """Make the next chunks of the queue the held batch."""
         put = self.put  # every line that is counted is in a chunk by now
-        full, held, size = self.full, self.held, 0
+        full, held, marks, size = self.full, self.held, self.marks, 0
         while full and size < self.piece and len(held) < _MOST_CHUNKS:
-            chunk = full.popleft()
+            chunk, mark = full.popleft()
             held.append(chunk)
+            marks.append(mark)
             size += len(chunk)
+        upto = marks[-1] if marks else self.taken
         # a moment's patience: whoever turns over has only two things left to do, unless a signal struck him there
         if not full and size < self.piece and self.turning.acquire(timeout=_PATIENCE_S):
             try:
                 if not full:  # else it has just turned over, and comes next
                     last, self.buffer = self.buffer, bytearray()
+                    upto = max(upto, put)
                     if last:
                         held.append(last)
-                    self.held_lines, self.taken = put - self.taken, put
-                    return
+                        marks.append(upto)
             finally:
                 self.turning.release()
-        self.held_lines = sum(chunk.count(b"\n") for chunk in held)
-        self.taken += self.held_lines
+        self.held_lines, self.taken = upto - self.taken, upto
 
     def done(self) -> None:
         """The held batch is written."""
-        self.held, self.held_lines = [], 0
+        self.held, self.marks, self.held_lines = [], [], 0
         if not self.full:
             self.piece = _PIECE
 
@@ -118,13 +122,13 @@ class Lane:
         """It could not be: try one chunk at a time, as a disk with little room may take some."""
         self.piece = 1
         if len(self.held) > 1:
-            self.full.extendleft(reversed(self.held))
+            self.full.extendleft(zip(reversed(self.held), reversed(self.marks), strict=True))
             self.taken -= self.held_lines
-            self.held, self.held_lines = [], 0
+            self.held, self.marks, self.held_lines = [], [], 0
 
     def clear(self) -> None:
         """Give up what waits."""
-        self.buffer, self.held, self.held_lines = bytearray(), [], 0
+        self.buffer, self.held, self.marks, self.held_lines = bytearray(), [], [], 0
         self.full.clear()
         self.taken = self.put
 
