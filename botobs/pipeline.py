@@ -23,7 +23,7 @@ __all__ = ["Drainer"]
 
 _ROUND_S: Final = 1.0
 _SLICE_NS: Final = 100_000
-_PIECE_NS: Final = 40_000  # of chores: then the next piece waits
+_PIECE_NS: Final = 60_000  # of chores: then the next piece waits
 _MOST_SLICE_NS: Final = 5_000_000
 _REST_S: Final = 0.0005
 _ASIDE_S: Final = 0.02

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Insight", "InsightNouns"]
 
 _S: Final = 1_000_000_000
+_KEPT_BEATS: Final = 5  # seconds between two looks whether something has to be kept
 
 
 class Insight:
@@ -80,6 +81,7 @@ class Insight:
         self._silent_s = silent_s
         self._folder = None if data_dir is None or not live else data_dir / "state"
         self._before: Callable[[], object] | None = None
+        self._beats = 0
         self.regime = RegimeTracker(
             RegimeTerms.parse(settings.tables.get("regime")), publish=bus.publish, faults=faults, clock=clock,
             limit_s=1.0 if live else None,
@@ -190,12 +192,14 @@ class Insight:
                     for part in parts:
                         yield
                         part.price(symbol, price, at, now)
+        yield
         for busy in self._busy:
-            yield
             busy.chore(now)
-        for keeper in self._keepers:
-            yield
-            keeper.save()
+        self._beats += 1
+        if self._beats % _KEPT_BEATS == 0:
+            for keeper in self._keepers:
+                yield
+                keeper.save()
 
     def _save(self) -> None:
         for keeper in self._keepers:

@@ -219,19 +219,17 @@ class Safety:
         if not self._begun:
             return
         now = self._looked_ns = self._clock.time_ns()
-        for look in (
-            self.watchdogs.tick,
-            self.staleness.tick,
-            self.funding.tick,
-            self.snapshots.tick,
-            self._touch,
-            self._feed,
+        for looks in (
+            (self.watchdogs.tick,),
+            (self.staleness.tick, self.funding.tick, self.snapshots.tick),
+            (self._touch, self._feed),  # the first lets go of the interpreter by itself
         ):
-            try:
-                look()
-            except Exception as error:  # the others have to look all the same
-                with contextlib.suppress(Exception):
-                    self._faults.error("safety", error)
+            for look in looks:
+                try:
+                    look()
+                except Exception as error:  # the others have to look all the same
+                    with contextlib.suppress(Exception):
+                        self._faults.error("safety", error)
             yield
         if not 0 <= now - self._kept_ns < _KEEP_NS:
             self._kept_ns = now
