@@ -98,10 +98,13 @@ def test_ticks_leave_nothing_to_the_garbage_collector():
 
     with running() as bench:
         bench.engine.export = lambda kept: kept.forget()
-        gc.collect()
-        before = sum(each["collected"] for each in gc.get_stats())
-        for _ in range(2_000):
-            with botobs.tick("BTC", bid=1.0) as tick, botobs.decision(), botobs.stage("own"):
-                tick.signal(features={"a": 1})
-        gc.collect()
-        assert sum(each["collected"] for each in gc.get_stats()) - before < 100
+        found = []
+        for _ in range(3):  # what others have left may come in between, but not each time
+            gc.collect()
+            before = sum(each["collected"] for each in gc.get_stats())
+            for _ in range(2_000):
+                with botobs.tick("BTC", bid=1.0) as tick, botobs.decision(), botobs.stage("own"):
+                    tick.signal(features={"a": 1})
+            gc.collect()
+            found.append(sum(each["collected"] for each in gc.get_stats()) - before)
+        assert min(found) < 100, found
