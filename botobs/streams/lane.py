@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from botobs.streams.names import IMPORTANCE, NORMAL
@@ -19,6 +20,7 @@ CHUNK = 48_000  # small enough to come from memory that is in use already
 _PIECE = 8_000_000  # more than a busy second leaves, so that one call is enough
 _MOST_CHUNKS = 512  # what one call takes
 _PATIENCE_S = 0.05
+_next = deque.popleft
 
 
 class Lane:
@@ -31,7 +33,7 @@ class Lane:
     """
 
     __slots__ = (
-        "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "marks", "most",
+        "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "most",
         "most_bytes", "name", "piece", "put", "reported", "retry_at", "share", "taken", "turning", "wait", "written",
     )  # fmt: skip
 
@@ -49,8 +51,7 @@ class Lane:
         self.taken = 0  # lines taken out so far: written, held or given up
         self.lock = threading.RLock()
         self.busy = False  # in the middle of a step; perhaps by this very thread, beneath a signal handler
-        self.held: list[bytearray] = []  # chunks that are being written, or could not be
-        self.marks: list[int] = []  # beside each of them, as in `full`
+        self.held: list[tuple[bytearray, int]] = []  # those that are being written, or could not be
         self.held_lines = 0
         self.piece = _PIECE  # how many bytes are written at once
         self.wait = 0.0
@@ -90,31 +91,34 @@ class Lane:
                 self.turning.release()
 
     def take(self) -> None:
-        """Make the next chunks of the queue the held batch."""
+        """Make the next chunks of the queue the held batch.
+
+        Whoever flushes does this on his own thread, where a signal handler may raise between any two calls: so a chunk
+        goes from one place to the other in one call, and whatever was held already is counted by the next round.
+        """
         put = self.put  # every line that is counted is in a chunk by now
-        full, held, marks, size = self.full, self.held, self.marks, 0
-        while full and size < self.piece and len(held) < _MOST_CHUNKS:
-            chunk, mark = full.popleft()
-            held.append(chunk)
-            marks.append(mark)
-            size += len(chunk)
-        upto = marks[-1] if marks else self.taken
+        full, held, count, size = self.full, self.held, 0, 0
+        while count < len(full) and size < self.piece and count < _MOST_CHUNKS:
+            size += len(full[count][0])
+            count += 1
+        held.extend(map(_next, repeat(full, count)))
+        upto = held[-1][1] if held else self.taken
         # a moment's patience: whoever turns over has only two things left to do, unless a signal struck him there
         if not full and size < self.piece and self.turning.acquire(timeout=_PATIENCE_S):
             try:
                 if not full:  # else it has just turned over, and comes next
-                    last, self.buffer = self.buffer, bytearray()
-                    upto = max(upto, put)
+                    upto, fresh = max(upto, put), bytearray()
+                    last = self.buffer
                     if last:
-                        held.append(last)
-                        marks.append(upto)
+                        self.buffer = fresh  # no call between this and the next one
+                        held.append((last, upto))
             finally:
                 self.turning.release()
         self.held_lines, self.taken = upto - self.taken, upto
 
     def done(self) -> None:
         """The held batch is written."""
-        self.held, self.marks, self.held_lines = [], [], 0
+        self.held, self.held_lines = [], 0
         if not self.full:
             self.piece = _PIECE
 
@@ -122,13 +126,13 @@ class Lane:
         """It could not be: try one chunk at a time, as a disk with little room may take some."""
         self.piece = 1
         if len(self.held) > 1:
-            self.full.extendleft(zip(reversed(self.held), reversed(self.marks), strict=True))
-            self.taken -= self.held_lines
-            self.held, self.marks, self.held_lines = [], [], 0
+            back, taken = self.held[::-1], self.taken - self.held_lines
+            self.held, self.held_lines, self.taken = [], 0, taken  # as in `take`: no call between this and the next one
+            self.full.extendleft(back)
 
     def clear(self) -> None:
         """Give up what waits."""
-        self.buffer, self.held, self.marks, self.held_lines = bytearray(), [], [], 0
+        self.buffer, self.held, self.held_lines = bytearray(), [], 0
         self.full.clear()
         self.taken = self.put
 

@@ -323,8 +323,9 @@ class StreamStore:
             lane.take()
         if not lane.held and not lane.held_lines and lane.pending:
             return False  # it could not be had now; to say it was written would be a lie
-        file, lines, size = lane.file, lane.held_lines, sum(map(len, lane.held))
-        if size and (file is None or not file.append(lane.held)):
+        chunks = [chunk for chunk, _ in lane.held]
+        file, lines, size = lane.file, lane.held_lines, sum(map(len, chunks))
+        if size and (file is None or not file.append(chunks)):
             lane.failed()
             lane.wait = min(max(_FIRST_WAIT_S, lane.wait * 2), _LONGEST_WAIT_S)
             lane.retry_at = time.monotonic() + lane.wait
