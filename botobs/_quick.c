@@ -824,7 +824,7 @@ children(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
 typedef struct {
     char *path;
     int there; /* whether it was */
-    long long node, written, size;
+    unsigned long long node, written, size; /* as far as 64 bits tell: some file systems use all of a node's */
 } Seen;
 
 static int
@@ -834,12 +834,13 @@ is_as_seen(const Seen *seen)
     if (stat(seen->path, &now) != 0)
         return errno == ENOENT && !seen->there;
 #ifdef __APPLE__
-    long long written = (long long)now.st_mtimespec.tv_sec * 1000000000LL + now.st_mtimespec.tv_nsec;
+    const struct timespec *last = &now.st_mtimespec;
 #else
-    long long written = (long long)now.st_mtim.tv_sec * 1000000000LL + now.st_mtim.tv_nsec;
+    const struct timespec *last = &now.st_mtim;
 #endif
-    return seen->there && (long long)now.st_ino == seen->node && written == seen->written &&
-           (long long)now.st_size == seen->size;
+    unsigned long long written = (unsigned long long)last->tv_sec * 1000000000ULL + (unsigned long long)last->tv_nsec;
+    return seen->there && (unsigned long long)now.st_ino == seen->node && written == seen->written &&
+           (unsigned long long)now.st_size == seen->size;
 }
 
 /* Wait, and look at files now and then; whether one of them is not as it was. No lock is held meanwhile, so a bot that
@@ -867,7 +868,7 @@ watched(PyObject *Py_UNUSED(module), PyObject *args)
             return NULL;
         }
         seen[n].there = was != Py_None;
-        if (seen[n].there && !PyArg_ParseTuple(was, "LLL", &seen[n].node, &seen[n].written, &seen[n].size))
+        if (seen[n].there && !PyArg_ParseTuple(was, "KKK", &seen[n].node, &seen[n].written, &seen[n].size))
             return NULL;
     }
     Py_BEGIN_ALLOW_THREADS /* the caller keeps `files`, and with them the paths */
@@ -876,6 +877,11 @@ watched(PyObject *Py_UNUSED(module), PyObject *args)
     while (most_ms > 0 && !changed && rung == 0) {
         int step = every_ms < most_ms ? every_ms : most_ms;
         rung = poll(&asked, 1, step);
+        if (rung > 0 && !(asked.revents & POLLIN)) { /* somebody closed it: it would answer at once, for ever */
+            asked.fd = -1;
+            rung = 0;
+            continue;
+        }
         most_ms -= step;
         for (Py_ssize_t n = 0; n < size; n++)
             changed |= !is_as_seen(&seen[n]);
@@ -1065,8 +1071,8 @@ index_get(PyObject *self, PyObject *key)
         PyObject *all[] = {self, key};
         return PyObject_Vectorcall(index_of.get, all, 2, NULL);
     }
-    const char *at = PyByteArray_AS_STRING(shelf), *end = at + PyByteArray_GET_SIZE(shelf) - ENTRY;
-    for (; at <= end; at += ENTRY)
+    const char *at = PyByteArray_AS_STRING(shelf);
+    for (Py_ssize_t left = PyByteArray_GET_SIZE(shelf); left >= ENTRY; left -= ENTRY, at += ENTRY)
         if (memcmp(at, PyBytes_AS_STRING(key), KEY) == 0) {
             const unsigned char *said = (const unsigned char *)at + KEY;
             return Py_BuildValue("kk", read_word(said), read_word(said + 4));
@@ -1469,7 +1475,7 @@ read_fill(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given, 
     received = stamped(seconds, now / 1000000000, (int)(now % 1000000000 / 1000));
     if (received == NULL)
         goto otherwise;
-    when = args[TS] == Py_None ? Py_NewRef(received) 
+    when = args[TS] == Py_None ? Py_NewRef(received)
                                   : stamped(seconds + 1 + ms / 1000 % SECONDS, ms / 1000, (int)(ms % 1000) * 1000);
     if (when == NULL)
         goto otherwise;

@@ -328,6 +328,31 @@ def test_files_are_watched_for_what_becomes_of_them(tmp_path):
         os.close(write)
 
 
+@pytest.mark.skipif(quick is None, reason="nothing is compiled")
+def test_files_are_watched_whatever_numbers_their_file_system_gives(tmp_path):
+    """Some use all 64 bits of an inode, and a time may be in any century."""
+    path = tmp_path / "a"
+    path.touch()
+    for odd in ((2**64 - 1, 0, 0), (2**63, 2**63, 2**63), (1, -(2**63) - 1, 0)):
+        assert quick.watched(((os.fsencode(path), odd),), -1, 1, 10_000) is True
+    for s in (-86_400, 2**33, 10**10):
+        os.utime(path, (s, s))
+        found = path.stat()
+        seen = found.st_ino, found.st_mtime_ns, found.st_size
+        assert quick.watched(((os.fsencode(path), seen),), -1, 1, 3) is False
+
+
+@pytest.mark.skipif(quick is None, reason="nothing is compiled")
+def test_a_bell_that_somebody_closed_is_no_reason_to_look_without_end():
+    read, write = os.pipe()
+    os.close(write)
+    begun = time.monotonic()
+    assert quick.watched((), read, 5, 20) is False
+    assert quick.watched((), 2**20, 5, 20) is False
+    assert time.monotonic() - begun >= 0.035
+    os.close(read)
+
+
 @pytest.mark.parametrize("states", [("halted",), ("halted", "active"), ("halted", "active", "halted")])
 def test_a_drill_leaves_what_was_written_outside_and_not_seen_yet(room, states):
     switch = room.switch()
