@@ -106,7 +106,11 @@ class Watch:
         if bell is None or seen is None:
             self._over.wait(_EVERY_S)
             return True
-        changed: bool = _watched(seen, bell[0], round(_EVERY_S * 1e3), round(most_s * 1e3) + 1)
+        try:
+            changed: bool = _watched(seen, bell[0], round(_EVERY_S * 1e3), round(most_s * 1e3) + 1)
+        except Exception:  # what cannot be watched has to be looked at
+            self._over.wait(_EVERY_S)
+            return True
         return changed
 
     def _do(self, job: Callable[..., object], **named: Any) -> None:
