@@ -119,11 +119,13 @@ def _told(found: Comparison, options: argparse.Namespace, *, bare: bool) -> list
 def _left(found: Comparison) -> str:
     what = [
         (len(found.missing), "missing"), (len(found.extra), "extra"), (len(found.differing), "differing"),
-        (len(found.conflicts), "in conflict"), (found.harmful, "unreadable"),
+        (len(found.conflicts), "in conflict"),
     ]  # fmt: skip
     fills = ", ".join(f"{number:,} {words}" for number, words in what if number)
     totals = sum(1 for row in found.rows if not row.ok)
     parts = [f"fills: {fills}"] if fills else []
+    if found.harmful:
+        parts.append(f"{count(found.harmful, 'row')} unreadable")
     if totals:
         parts.append(f"{count(totals, 'total')} unexplained")
     return f"LEFT OVER: {'; '.join(parts) or 'lines of the ledger that cannot be read'}"

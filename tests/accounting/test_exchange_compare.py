@@ -399,6 +399,20 @@ def test_summaries(summary, ok):
     json.dumps(found.plain())
 
 
+@pytest.mark.parametrize("said", ["1.2.3", "12.3042 approx 2"])
+def test_a_known_total_that_cannot_be_read_is_left_over(said, tmp_path):
+    found = compare_summary(TOTALS, {"commission": "0.4", "realizedPnl": said})
+    assert not found.ok and all(row.ok for row in found.rows)
+    assert found.bad[0].line == 2 and found.bad[0].raw == said and found.plain()["bad_count"] == 1
+    assert not compare_summary(TOTALS, {"realizedPnl": said}).ok
+
+
+@pytest.mark.parametrize("said", [None, "", "-", "n/a", True, [{"qty": 1}], {"qty": 1}])
+def test_a_known_total_that_says_nothing_is_a_note(said):
+    found = compare_summary(TOTALS, {"commission": "0.4", "realizedPnl": said})
+    assert found.ok and not found.bad and found.notes[-1].startswith("not compared: realizedPnl")
+
+
 def test_summary_options():
     assert compare_summary(TOTALS, {"realizedPnl": "12.31"}, tolerance="0.01").ok
     assert compare_summary(TOTALS, {"commission": "-0.4"}, fee_sign=-1).ok

@@ -52,7 +52,7 @@ def test_differences_are_named_and_explained(capsys):
     for words in (
         "missing in the ledger: 1 fill", "extra in the ledger: 1 fill", "told differently: 2 fills",
         "1 row of the statement could not be read", "missing -", "unknown side: 'sideways'",
-        "LEFT OVER: fills: 1 missing, 1 extra, 2 differing, 1 unreadable\n",
+        "LEFT OVER: fills: 1 missing, 1 extra, 2 differing; 1 row unreadable\n",
     ):  # fmt: skip
         assert words in out, words
 
@@ -114,6 +114,9 @@ def test_a_bare_summary(capsys):
     status, out, _ = ask(capsys, "compare", "s.json")
     assert status == 0
     assert "a summary of totals" in out
+    Path("bad.json").write_text(json.dumps({**summary, "realizedPnl": "1.2.3"}))
+    bad_status, bad_out, _ = ask(capsys, "compare", "bad.json")
+    assert bad_status == 1 and "could not be read" in bad_out and "realizedPnl: " in bad_out
     assert "note: not compared: uid" in out
     Path("s.json").write_text(json.dumps({**summary, "commission": "77"}))
     status, out, _ = ask(capsys, "compare", "s.json")

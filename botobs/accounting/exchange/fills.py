@@ -65,7 +65,7 @@ class ExchangeFill:
 
 @attrs.frozen(kw_only=True)
 class Bad:
-    """A part of a statement that is no fill.
+    """A part of a statement that is no fill, or of a summary that is no total.
 
     Attributes:
         line: Where it stands.

@@ -12,6 +12,7 @@ import attrs
 from botobs.accounting.exchange import cells
 from botobs.accounting.exchange.comparison import Comparison, Row
 from botobs.accounting.exchange.fields import REQUIRED, columns_of, normal
+from botobs.accounting.exchange.fills import Bad
 from botobs.accounting.exchange.objects import DECODER, trades_in
 from botobs.accounting.exchange.source import Source
 from botobs.accounting.exchange.trades import Trades, open_trades
@@ -67,11 +68,13 @@ class Summary:
 
     Attributes:
         values: What it says, under the names it uses.
-        ignored: Names in it that are no totals known here, or hold no number.
+        ignored: Names in it that are no totals known here, or say nothing.
+        bad: Totals that are known here, with a number that cannot be read.
     """
 
     values: Mapping[str, Decimal]
     ignored: Sequence[str] = ()
+    bad: Sequence[Bad] = ()
 
 
 def read_summary(given: str | os.PathLike[str] | IO[bytes] | IO[str]) -> Summary:
@@ -178,16 +181,17 @@ def _of_table(said: str) -> Summary | None:
 def _of_pairs(pairs: Sequence[Sequence[Any]]) -> Summary | None:
     values: dict[str, Decimal] = {}
     ignored: list[str] = []
-    for name, cell in pairs:
-        if normal(name) in _MEANINGS or name in _EXACTLY:
-            try:
-                text = "" if isinstance(cell, bool) or cell is None else str(cell)
-                values[name], _ = cells.amount(text, mark=cells.decimal_mark([text]))
-                continue
-            except ValueError:
-                pass
-        ignored.append(name)
-    return Summary(values=values, ignored=tuple(ignored)) if values else None
+    bad: list[Bad] = []
+    for line, (name, cell) in enumerate(pairs, 1):
+        text = "" if isinstance(cell, bool | dict | list) or cell is None else str(cell)
+        if not (normal(name) in _MEANINGS or name in _EXACTLY) or not any(map(str.isdigit, text)):
+            ignored.append(name)
+            continue
+        try:
+            values[name], _ = cells.amount(text, mark=cells.decimal_mark([text]))
+        except ValueError as error:
+            bad.append(Bad.of(line, f"{name}: {error}", text))
+    return Summary(values=values, ignored=tuple(ignored), bad=tuple(bad)) if values or bad else None
 
 
 @exact
@@ -241,6 +245,8 @@ def compare_summary(
         found.notes.append(f"{written(waiting)} of funding is accrued and was not reported: it is left out")
     if turned:
         found.notes.append("the summary counts fees that were paid as negative")
+    found.bad.extend(summary.bad)
+    found.bad_count = found.harmful = len(summary.bad)
     if summary.ignored:
         found.notes.append(f"not compared: {', '.join(map(str, summary.ignored[:40]))}")
     return found
