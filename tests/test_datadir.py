@@ -262,11 +262,17 @@ def test_the_same_process_may_not_hold_it_twice(tmp_path: Path) -> None:
     claim(tmp_path).release(clean=True)
 
 
+def _as_they_are(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Which files there are, and what would differ if somebody had written to one; they may be read."""
+    stats = {name: (folder / name).stat() for name in names(folder)}
+    return {name: (at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns, at.st_ctime_ns) for name, at in stats.items()}
+
+
 def test_a_refused_claim_leaves_everything_as_it_was(tmp_path: Path) -> None:
     held = claim(tmp_path)
-    before = {name: (tmp_path / name).stat() for name in names(tmp_path)}
+    before = _as_they_are(tmp_path)
     refusal(tmp_path)
-    assert {name: (tmp_path / name).stat() for name in names(tmp_path)} == before
+    assert _as_they_are(tmp_path) == before
     held.release(clean=True)
 
 

@@ -133,7 +133,17 @@ def test_tests_of_a_page_pass(block, tmp_path):
     (tmp_path / "test_page.py").write_text(block.source)
     installed = any(entry.name == "botobs" for entry in importlib.metadata.entry_points(group="pytest11"))
     plugin = [] if installed else ["-p", "botobs.testing"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, "test_page.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--basetemp=kept",
+        *plugin,
+        "test_page.py",
+    ]
     done = subprocess.run(
         command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, timeout=60, check=False
     )

@@ -19,10 +19,8 @@ import pytest
 import botobs
 from botobs.stages.engine import ENGINES
 from tests.servers.otlp import OtlpReceiver
+from tests.slack import SLACK_S
 from tests.soak.processes import Bot, records, run, run_json
-
-# what the machine may add to a deadline; more where it has more to do than it can
-SLACK_S = 0.25 if os.getloadavg()[0] < (os.cpu_count() or 1) * 1.5 else 1.0
 
 
 def work(count, obs=botobs, first=0):

@@ -342,7 +342,7 @@ def test_secrets_stay_out_of_the_line(tmp_path):
         botobs.flush()
         text = (tmp_path / "logs" / "logs.jsonl").read_text()
     assert text.count("[redacted]") >= 6
-    for secret in ("T00", "abcdef", "k-1", "n-1", "p-1"):
+    for secret in ("T00/", "abcdef", "k-1", "n-1", "p-1"):
         assert secret not in text
     assert [each["message"] for each in map(json.loads, text.splitlines())] == [
         "posting to [redacted]",

@@ -741,7 +741,7 @@ def test_pytest_finds_the_plugin_by_its_entry_point(tmp_path):
     )
     env = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}"}
     out = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:logfire",
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "kept"), "-p", "no:logfire",
          "-p", "no:hypothesispytest", "-p", "no:xdist", str(project)],
         cwd=project, env=env, capture_output=True, text=True, timeout=60,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,7 +51,8 @@ def test_what_cannot_be_written_waits_in_order_and_is_written_when_the_disk_is_b
     assert bench.kinds == ["write", "resumed"]
 
 
-def test_new_lines_wait_behind_those_that_wait_and_take_them_along(bench):
+def test_new_lines_wait_behind_those_that_wait_and_take_them_along(bench, monkeypatch):
+    monkeypatch.setattr("botobs.accounting.ledger.trouble.time", SimpleNamespace(monotonic=lambda: 100.0))
     ledger = bench.open()
     bench.disk.room = 0
     add(ledger, *range(600))

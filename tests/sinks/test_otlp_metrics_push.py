@@ -8,10 +8,10 @@ from botobs.sinks.otlp.metrics_push import MetricsPush, PushReader, metric_expor
 from botobs.sinks.otlp.target import resolve
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricsData
+from tests.slack import SLACK_S
 from tests.servers.otlp import OtlpReceiver
 
 PROTOCOLS = ("http", "grpc")
-SLACK_S = 0.15
 
 
 def soon(seconds=10.0):

@@ -10,12 +10,12 @@ from botobs.faults import Faults
 from botobs.sinks.otlp.sender import SpanSender
 from botobs.sinks.otlp.target import resolve
 from botobs.sinks.otlp.transport import connect
+from tests.slack import SLACK_S
 from tests.servers.otlp import OtlpReceiver, ReceiverProcess
 from tests.sinks.otlp_spans import ENVELOPE, chunk_of
 
 PROTOCOLS = ("http", "grpc")
 TRICKS = ("refuse", "hang", "503", "429")
-SLACK_S = 0.15  # the promise is 0.05; two busy cores need the rest
 
 
 def soon(seconds=10.0):
@@ -155,7 +155,7 @@ def test_a_killed_receiver_blocks_nothing_and_is_found_again(protocol):
             before = time.perf_counter_ns()
             sender.put(6, chunk_of(6, tick))
             slowest = max(slowest, time.perf_counter_ns() - before)
-        assert slowest < 50_000_000
+        assert slowest < SLACK_S * 1e9 / 2
         before = time.monotonic()
         assert not sender.flush(before + 0.1)
         assert time.monotonic() - before < 0.1 + SLACK_S
