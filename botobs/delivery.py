@@ -71,7 +71,7 @@ class Delivery:
     @property
     def jobs(self) -> Sequence[Callable[[int], bool]]:
         """What the drainer does in slices."""
-        return (*self.also, self._store.drain, self._in_hand(self._encode_kept), self._in_hand(self._metrics.drain))
+        return (*self.also, self._in_hand(self._encode_kept), self._in_hand(self._metrics.drain), self._store.drain)
 
     @property
     def waiting(self) -> int:

@@ -1,8 +1,9 @@
 """The drainer: one background thread that does in small slices what the bot's threads left.
 
 Background work takes the interpreter's lock from the bot, and the bot waits for the lock to come back: for as long as
-the work takes, and some 50 microseconds more. So rounds are rare, once a second or when a queue fills, and work is cut
-into slices with a real sleep between them, in which the bot makes up for it.
+the work takes, and some 50 to 200 microseconds more, which is what two sleeping threads need to wake up. So rounds are
+rare, once a second or when a queue fills, and work is cut into slices with a real sleep between them, in which the bot
+makes up for it: never more slices than needed, and none that has nothing to do but end.
 
 What is done once a second is done with cold caches: each line of it costs some times what it costs in a loop.
 """
@@ -53,7 +54,7 @@ class Drainer:
         self._bell.acquire()
         self._over = False
         self._aside_until = 0.0
-        self._begun_ns = 0  # when the present slice began
+        self._begun_ns = 0  # processor time when the present slice began: who waits for a disk holds up nobody
         self._chores_s = 0.0  # when chores were begun last
         self.cpu_ns = 0
         self._thread = threading.Thread(target=self._run, name="botobs-drain", daemon=True)
@@ -82,9 +83,7 @@ class Drainer:
     def _run(self) -> None:
         while not self._over:
             self._bell.acquire(timeout=_ROUND_S)
-            if self._aside_until:
-                self._rest()
-            self._begun_ns = time.perf_counter_ns()
+            self._begun_ns = time.thread_time_ns()
             self._do_chores()
             self._round()
             self.cpu_ns = time.thread_time_ns()
@@ -92,23 +91,23 @@ class Drainer:
     def _do_chores(self) -> None:
         self._chores_s = time.monotonic()
         for chore in self._chores:
+            self._breathe(_PIECE_NS)
             try:
                 for _piece in chore() or ():
                     self._breathe(_PIECE_NS)
             except Exception as error:
                 self._count(error)
-            self._breathe(_PIECE_NS)
 
     def _round(self) -> None:
         slice_ns, slices = _SLICE_NS, 0
         while not self._over:
             more = False
             for job in self._jobs:
+                self._breathe(slice_ns)
                 try:
                     more = job(slice_ns) or more
                 except Exception as error:
                     self._count(error)
-                self._breathe(slice_ns)
             if not more:
                 return
             slices += 1
@@ -119,8 +118,8 @@ class Drainer:
                 self._do_chores()
 
     def _breathe(self, slice_ns: int) -> None:
-        """Let the bot run, after a slice of whatever it was made of, and for as long as it asked."""
-        if self._aside_until or time.perf_counter_ns() - self._begun_ns >= slice_ns:
+        """Let the bot run before more is done: after a slice, whatever it was made of, and for as long as it asked."""
+        if self._aside_until or time.thread_time_ns() - self._begun_ns >= slice_ns:
             self._rest()
 
     def _rest(self) -> None:
@@ -129,7 +128,7 @@ class Drainer:
         while not self._over and time.monotonic() < self._aside_until:
             time.sleep(_REST_S)
         self._aside_until = 0.0
-        self._begun_ns = time.perf_counter_ns()
+        self._begun_ns = time.thread_time_ns()
 
     def _count(self, error: Exception) -> None:
         try:

@@ -29,8 +29,8 @@ def drainer():
 
 
 def _busy(ns):
-    until = time.perf_counter_ns() + ns
-    while time.perf_counter_ns() < until:
+    until = time.thread_time_ns() + ns  # what others take of the machine meanwhile is no work
+    while time.thread_time_ns() < until:
         pass
     return True
 
@@ -55,6 +55,40 @@ def test_it_rests_after_a_slice_even_between_two_jobs(drainer, monkeypatch):
     drainer(job, job, job).wake()
     assert enough.wait(10)
     assert {1, 2, 3, 4, 5} <= set(rests), "each of the three is followed by a rest"
+
+
+def test_the_last_job_is_not_followed_by_a_rest(drainer, monkeypatch):
+    rests, ended = [], threading.Event()
+    sleep = time.sleep
+
+    def rest(seconds):
+        rests.append(seconds)
+        sleep(seconds)
+
+    def job(_ns):
+        _busy(1_000_000)
+        jobs.append(1)
+
+    jobs: list[int] = []
+    monkeypatch.setattr("botobs.pipeline.time.sleep", rest)
+    monkeypatch.setattr("botobs.pipeline._ROUND_S", 1000.0)
+    drain = drainer(job, job, chores=[lambda: _busy(1_000_000) and None])
+    drain.wake()
+    while not drain.cpu_ns:
+        ended.wait(0.001)
+    assert (len(jobs), len(rests)) == (2, 2)
+
+
+def test_waiting_for_the_disk_is_no_reason_to_rest(drainer, monkeypatch):
+    rests, waited, ended = [], threading.Event(), threading.Event()
+    monkeypatch.setattr("botobs.pipeline.time.sleep", rests.append)
+    monkeypatch.setattr("botobs.pipeline._ROUND_S", 1000.0)
+    monkeypatch.setattr("botobs.pipeline._SLICE_NS", 20_000_000)
+    drain = drainer(lambda _ns: waited.wait(0.03), lambda _ns: None)
+    drain.wake()
+    while not drain.cpu_ns:
+        ended.wait(0.001)
+    assert rests == []
 
 
 def test_told_to_stand_aside_it_begins_no_job_for_a_moment(drainer):
