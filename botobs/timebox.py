@@ -7,6 +7,7 @@ be killed, so the number of those given up is bounded; one whose function comes 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import threading
@@ -106,7 +107,8 @@ class _Worker(threading.Thread):
         self._wake.acquire()
         self._job: _Job | None = None
 
-    def take(self, job: _Job) -> None:
+    def take(self, job: _Job | None) -> None:
+        """Do `job`; `None`: end."""
         self._job = job
         self._wake.release()
 
@@ -115,8 +117,7 @@ class _Worker(threading.Thread):
         while staying:
             self._wake.acquire()
             job, self._job = self._job, None
-            if job is not None:
-                staying = self._do(job)
+            staying = job is not None and self._do(job)
             del job  # an idle thread keeps nothing of the bot's alive
 
     def _do(self, job: _Job) -> bool:
@@ -127,9 +128,13 @@ class _Worker(threading.Thread):
             job.error = error
         crew = self._crew
         # the function may have forked: in the child this thread has no place in the new crew
-        staying = len(crew.idle) < _IDLE_KEPT and crew is self._pool.crew
+        staying = len(crew.idle) < self._pool.kept and crew is self._pool.crew
         if staying:
             crew.idle.append(self)
+            if not self._pool.kept:  # closed in this moment, perhaps before there was one to be sent home
+                with contextlib.suppress(ValueError):  # whoever took it out of there says what it does next
+                    crew.idle.remove(self)
+                    staying = False
         if not job.settle():
             crew.abandoned.discard(job)
         job.done.release()
@@ -141,10 +146,14 @@ class Pool:
 
     Args:
         most_abandoned: How many hanging calls are endured at once; from then on calls are refused as hung.
+
+    Attributes:
+        kept: How many idle threads wait for the next call; none any more once the pool is closed.
     """
 
     def __init__(self, *, most_abandoned: int = 32) -> None:
         self._most = most_abandoned
+        self.kept = _IDLE_KEPT
         self.crew = _Crew()
         _pools.add(self)
 
@@ -195,6 +204,13 @@ class Pool:
         if job.error is not None:
             return Outcome("failed", None, job.error, took_s)
         return Outcome("done", job.value, None, took_s)
+
+    def close(self) -> None:
+        """Keep no thread for the next call: those that wait end, others with what they run. Calls still work."""
+        self.kept = 0
+        with contextlib.suppress(IndexError):
+            while True:
+                self.crew.idle.pop().take(None)
 
 
 def _ended(done: Any, limit_s: float, meanwhile: Callable[[], object] | None) -> bool:

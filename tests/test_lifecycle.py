@@ -17,6 +17,7 @@ import urllib.request
 import pytest
 
 import botobs
+import botobs.timebox
 from botobs.stages.engine import ENGINES
 from tests.servers.otlp import OtlpReceiver
 from tests.slack import SLACK_S
@@ -803,6 +804,24 @@ def test_a_port_in_use_is_a_warning_and_a_state_and_is_taken_later(tmp_path, cap
 
 
 # -- again and again ---------------------------------------------------------------------------------------------------
+
+
+def test_the_threads_that_call_the_bots_functions_end_with_the_observer(tmp_path):
+    def new():
+        process = botobs.timebox._pool.crew.idle  # this one is for all observers
+        return [thread for thread in set(threading.enumerate()) - _earlier if thread not in process]
+
+    called = []
+    with botobs.start("bot", data_dir=tmp_path) as obs:
+        obs.alerts.to(called.append)
+        obs.kill_switch.on_trip(called.append)
+        obs.kill_switch.keep_alive(lambda: called.append("alive"))
+        obs.alerts.send("warning", "Spread is wide")
+        obs.kill_switch.drill()
+        wait_until(lambda: len(called) >= 3)
+        assert obs.flush(10)
+        assert sum(thread.name == "botobs-timebox" for thread in new()) >= 3
+    wait_until(lambda: not new())
 
 
 def test_many_starts_and_ends_leave_no_threads_no_descriptors_no_memory(tmp_path):

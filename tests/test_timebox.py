@@ -128,6 +128,39 @@ def test_nested_calls_do_not_deadlock_and_use_few_threads():
     until(lambda: sum(thread.is_alive() for thread in seen) <= 4)
 
 
+def test_a_closed_pool_keeps_no_thread_and_still_calls(gate):
+    pool = Pool()
+    threads = []
+
+    def fn():
+        threads.append(threading.current_thread())
+        gate.wait(LONG)
+
+    pool.call(fn, limit_s=0.0)
+    waiting = pool.call(threading.current_thread, limit_s=LONG).value
+    pool.close()
+    waiting.join(LONG)
+    assert not waiting.is_alive()
+    later = pool.call(threading.current_thread, limit_s=LONG).value
+    later.join(LONG)
+    assert not later.is_alive()
+    pool.close()
+    gate.set()
+    threads[0].join(LONG)  # the one that hung as well
+    assert not threads[0].is_alive() and pool.abandoned == 0
+
+
+def test_a_pool_closed_while_calls_end_keeps_no_thread():
+    before = set(threading.enumerate())
+    for _ in range(100):
+        pool = Pool()
+        closing = threading.Thread(target=pool.close)
+        for n in range(3):
+            pool.call(closing.start if n == 1 else int, limit_s=LONG)
+        closing.join()
+    until(lambda: not set(threading.enumerate()) - before)
+
+
 def test_many_callers_at_once_each_get_their_own_answer():
     pool = Pool()
     answers = {}

@@ -115,6 +115,7 @@ class Alerts:
         self._limit_s = seconds(limit)
         self._threaded = threaded
         self._subscribe = subscribe
+        self._pools: list[Pool] = []
         self._fates = Fates(write, self._failed)
         self._desk = Desk(
             self._origin,
@@ -272,7 +273,10 @@ class Alerts:
 
     def close(self, deadline: float) -> bool:
         """Deliver everything and end. Critical alerts that remain are kept for the next run."""
-        return self._room.close(deadline)
+        done = self._room.close(deadline)
+        for pool in self._pools:
+            pool.close()
+        return done
 
     def abandon(self) -> None:
         """Forget everything in a forked child; its verbs do nothing from here on."""
@@ -287,7 +291,10 @@ class Alerts:
 
     def _pool(self) -> Pool | None:
         # one for each, none of them the process's own: what hangs must keep nobody else from being called
-        return Pool(most_abandoned=_MOST_HANGING) if self._threaded else None
+        if not self._threaded:
+            return None
+        self._pools.append(Pool(most_abandoned=_MOST_HANGING))
+        return self._pools[-1]
 
     def _listen(self, rule: Rule) -> None:
         if self._subscribe is None:

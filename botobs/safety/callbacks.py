@@ -101,6 +101,10 @@ class Caller:
         if self._threaded:
             self._pool.call(_nothing, limit_s=1.0)
 
+    def close(self) -> None:
+        """Have none ready any more; whatever is called still runs."""
+        self._pool.close()
+
     def note_loop(self) -> bool:
         """Remember the loop that runs on this thread; whether one is known."""
         loop = _running_loop()

@@ -112,6 +112,7 @@ class KeepAlive:
         thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(max(deadline - time.monotonic(), 0.0))
+        self.caller.close()
         return thread is None or not thread.is_alive()
 
     def _run(self, looks_s: float) -> None:

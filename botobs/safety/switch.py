@@ -372,6 +372,7 @@ class KillSwitch(Gate):
             ended.append(self._watch.close(until))
         for limits in self._series:
             limits.close()
+        self._caller.close()
         done = self._latch.retry()
         self._latch.close()
         return done and all(ended)
