@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 REAL = os.environ.get("BOTOBS_REAL_SERVERS") == "1"
+
+# The same examples in each run, however slow the machine is: who runs the suite learns of the change under test.
+# `make soak` looks further, and so does `--hypothesis-profile=default`.
+hypothesis.settings.register_profile(
+    "suite", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+if "SOAK_FACTOR" not in os.environ:
+    hypothesis.settings.load_profile("suite")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,6 +32,7 @@ def test_it_is_the_mean_of_what_there_was(turns, back):
         now += passed
         kept = [(min(at, now), each) for at, each in kept]  # a clock set back: nothing lies in the future
         kept.append((now, contributions))
+        kept = [(at, each) for at, each in kept if at + 1 > now - 96]  # what was forgotten once stays so
         window.add(contributions, now * S)
     far = 96 if back is None else back
     taken = [each for at, each in kept if at + 1 > now - far]
