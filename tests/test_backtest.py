@@ -152,6 +152,6 @@ def test_a_meter_provider_of_the_users_own_gets_every_duration(tmp_path):
 
 def test_a_sample_runs_at_full_speed(tmp_path):
     done = replay(tmp_path, 20_000, seed=1)
-    # a backtest that waited for anything would be far below; beside other programs this one is at 5,000, alone at 15,000
+    # a backtest that waited for anything would be far below; two on one core are at 7,000, one alone at 15,000
     assert done.per_second > 1_500, f"{done.per_second:.0f} ticks per second"
     assert len(records(tmp_path, "signals")) == 20_000

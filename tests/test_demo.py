@@ -318,7 +318,7 @@ def test_metrics_are_served_while_it_runs_and_ctrl_c_ends_it_in_good_order(start
     url = metrics_url(process)
     deadline = time.monotonic() + 20
     while True:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=20) as answer:
             page = answer.read().decode()
         found = re.search(r'bot_stage_duration_seconds_count\{[^}]*stage="execution"[^}]*\} ([0-9.]+)', page)
         if found and float(found[1]) > 0:

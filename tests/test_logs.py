@@ -13,21 +13,23 @@ import threading
 import time
 from contextlib import contextmanager
 
-import botobs
 import orjson
 import pytest
 import structlog
-from botobs import logs
-from botobs.faults import Faults
-from botobs.logs import otlp
-from botobs.streams import Redactor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+
+import botobs
+from botobs import logs
+from botobs.faults import Faults
+from botobs.logs import otlp
+from botobs.streams import Redactor
 from tests.servers.otlp import OtlpReceiver
+from tests.slack import SLACK_S
 from tests.stages.engines import running
 
 NAMES = iter(range(10**9))
@@ -552,11 +554,11 @@ def test_what_botobs_says_and_what_its_own_threads_call_is_not_written():
         for name in ("urllib3.connectionpool", "opentelemetry.sdk", "grpc", "requests"):
             ours = threading.Thread(target=logging.getLogger(name).error, args=("ours",), name="botobs-otlp")
             ours.start()
-            ours.join(5)
+            ours.join(20)
             logging.getLogger(name).error("the bot's")
         theirs = threading.Thread(target=logging.getLogger("bot").error, args=("a callback's",), name="botobs-bus")
         theirs.start()
-        theirs.join(5)
+        theirs.join(20)
         assert [record["message"] for _, record in bench.lines] == ["the bot's"] * 4 + ["a callback's"]
         assert bench.faults.drops == {}
 
@@ -914,7 +916,7 @@ def test_a_dead_collector_holds_nobody_up_and_the_loss_is_counted(tmp_path, mode
         begun = time.monotonic()
         assert not obs.flush(0.2)
         assert not obs.shutdown(0.2).delivered
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 0.4 + SLACK_S
         assert obs.faults.drops == {"otlp-logs": 10}
         assert len(lines(tmp_path)) == 10
 
@@ -971,7 +973,7 @@ def test_many_threads_make_one_way_out(tmp_path, monkeypatch):
             barrier = threading.Barrier(8)
 
             def work():
-                barrier.wait(5)
+                barrier.wait(20)
                 for _ in range(50):
                     logger.info("x")
 

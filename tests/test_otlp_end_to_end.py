@@ -14,7 +14,7 @@ import pytest
 
 import botobs
 from tests.servers.otlp import ReceiverProcess
-from tests.slack import SLACK_S
+from tests.slack import SLACK_S, undisturbed_s
 
 S = "BTC-USD"
 
@@ -120,7 +120,7 @@ def test_everything_arrives_and_a_trade_leads_to_its_trace(tmp_path, protocol):
         report = obs.flush(20)
         assert report.delivered, report
         run_id = obs.run_id
-        with urllib.request.urlopen(f"{obs.endpoint.url}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"{obs.endpoint.url}/metrics", timeout=20) as answer:
             page = answer.read().decode()
         contents = receiver.contents()
         arrived = receiver.stats()["spans"]
@@ -179,9 +179,9 @@ def test_a_collector_that_is_killed_blocks_nothing_is_counted_and_gets_what_foll
     def turns(first, count):
         nonlocal slowest
         for n in range(first, first + count):
-            began = time.perf_counter()
+            began = undisturbed_s()
             trade(obs, n, "buy" if n % 2 else "sell")
-            slowest = max(slowest, time.perf_counter() - began)
+            slowest = max(slowest, undisturbed_s() - began)
 
     with (
         ReceiverProcess(protocol) as first,
@@ -197,7 +197,7 @@ def test_a_collector_that_is_killed_blocks_nothing_is_counted_and_gets_what_foll
         turns(120, 100)  # with those before it five times as many spans as may wait
         began = time.monotonic()
         report = obs.flush(0.3)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 0.3 + SLACK_S
         assert not report.delivered
         lost = obs.faults.drops["spans"]
         assert 600 <= lost == report.spans.dropped < 1000  # as many as wait may be on their way

@@ -19,6 +19,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -33,6 +34,7 @@ from opentelemetry.trace import StatusCode
 
 import botobs
 from tests.servers.otlp import OtlpReceiver
+from tests.slack import SLACK_S, undisturbed_s
 from tests.soak.processes import PRELUDE, Bot, records, run, run_json, whole
 
 # -- nasty values -----------------------------------------------------------------------------------------------------
@@ -475,13 +477,13 @@ def test_close_to_the_end_of_the_stack_no_broken_line_is_written(tmp_path):
 
 def loop_speed(ticks=2_000):
     """Ticks per second of a plain loop."""
-    begun = time.perf_counter()
+    begun = undisturbed_s()
     for number in range(ticks):
         with botobs.tick("BTC", bar_id=number) as tick:
             with botobs.decision():
                 pass
             tick.signal(model=number)
-    return ticks / (time.perf_counter() - begun)
+    return ticks / (undisturbed_s() - begun)
 
 
 def assert_at_speed(speed):
@@ -524,8 +526,8 @@ def test_a_full_disk_stops_nobody_tears_nothing_and_every_loss_is_counted(tmp_pa
     assert full["delivered"] + full["pending"] + full["dropped"] == 20_002
     assert sum(full["counted"].values()) == full["dropped"]
     assert full["errors"]["streams.write"] > 0
-    assert full["flushed"] < 1.0
-    assert last["pending"] == 0 and last["took"] < 1.5
+    assert full["flushed"] < 0.5 + SLACK_S
+    assert last["pending"] == 0 and last["took"] < 1 + SLACK_S
     found = records(tmp_path, "signals")
     assert [record["model"] for record in found] == sorted({record["model"] for record in found}), (
         "in order, and each once"
@@ -572,9 +574,19 @@ say(took=last.took_s, pending=last.records.pending, dropped=last.records.dropped
 """
 
 
+@pytest.fixture
+def open_to_all():
+    """A directory that another user can reach; pytest's own are closed to others whenever a run of it begins."""
+    with tempfile.TemporaryDirectory(prefix="botobs-") as folder:
+        Path(folder).chmod(0o755)
+        found = Path(folder, "data")
+        found.mkdir()
+        yield found
+
+
 @pytest.mark.parametrize("what", ["start", "file", "directory"])
-def test_what_cannot_be_written_is_counted_and_stops_nobody(tmp_path, what):
-    bot = run(READ_ONLY, _open_to_all(tmp_path), what)
+def test_what_cannot_be_written_is_counted_and_stops_nobody(open_to_all, what):
+    bot = run(READ_ONLY, open_to_all, what)
     assert (bot.process.returncode, bot.stderr) == (0, "")
     if what == "start":
         assert "cannot be used" in bot.said[0]["error"] and "permission denied" in bot.said[0]["error"]
@@ -585,18 +597,7 @@ def test_what_cannot_be_written_is_counted_and_stops_nobody(tmp_path, what):
     assert during["errors"]["streams.write"] > 0
     assert not last["ok"] and last["pending"] == 0
     assert last["dropped"] == 3_000 + (what == "directory") == sum(last["counted"].values())
-    assert last["took"] < 1.5
-
-
-def _open_to_all(tmp_path):
-    """A directory that another user can reach."""
-    for parent in [tmp_path, *tmp_path.parents]:
-        if parent.stat().st_uid != os.getuid() or parent == parent.parent:
-            break
-        parent.chmod(parent.stat().st_mode | 0o711)
-    found = tmp_path / "data"
-    found.mkdir()
-    return found
+    assert last["took"] < 0.5 + SLACK_S
 
 
 def test_a_data_dir_that_is_taken_away_while_running(tmp_path):
@@ -689,7 +690,7 @@ def test_a_collector_that_talks_rubbish(tmp_path, scheme, answer):
         assert_at_speed(loop_speed(500))
         begun = time.monotonic()
         last = obs.shutdown(0.3)
-        assert time.monotonic() - begun < 1.3
+        assert time.monotonic() - begun < 0.3 + SLACK_S
         assert last.spans.delivered + last.spans.dropped == 2_000
         if b" 200 OK" not in ANSWERS[answer]:  # whatever follows a 200, it is one
             assert last.spans.delivered == 0
@@ -804,7 +805,7 @@ def test_subscribers_that_fail_or_hang_are_the_bus_s_business(tmp_path):
         begun = time.monotonic()
         for number in range(1, 300):
             obs.event("notes", n=number)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 6
         assert_at_speed(loop_speed(500))
         report = obs.flush(0.2)
         assert report.records.pending == 0 and not report.delivered

@@ -15,9 +15,10 @@ import time
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import botobs
 import botobs.testing
-import pytest
 from botobs.errors import ConfigError
 from botobs.events import Event, Recorded, RunEnded, RunStarted
 from botobs.sinks.otlp.transport import Receipt, TryLater
@@ -28,8 +29,8 @@ from botobs.testing import Capture, CapturedSpan, Clock, Injector
 # the plugin's own fixtures, whether or not it is installed as one
 from botobs.testing.fixtures import botobs_capture, capbot  # noqa: F401
 from botobs.testing.injector import FaultyDisk
-
 from tests.servers.otlp import OtlpReceiver
+from tests.slack import SLACK_S
 
 pytest_plugins = ["pytester"]
 
@@ -562,7 +563,7 @@ def test_spans_wait_for_a_collector_that_comes_back(capbot, fault):
         one_turn(capbot, 2)
         begun = time.monotonic()
         report = obs.flush(timeout=0.05)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 0.05 + SLACK_S
         assert not report.delivered
         assert (report.spans.delivered, report.spans.pending, report.spans.dropped) == (4, 4, 0)
         assert len(capbot.spans) == 4  # does not wait for who is not there
@@ -616,7 +617,7 @@ def test_the_end_keeps_its_deadline_and_counts_what_stays_behind(capbot, fault):
     one_turn(capbot)
     begun = time.monotonic()
     report = obs.shutdown(timeout=0.1)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 0.1 + SLACK_S
     assert not report.delivered
     assert capbot.dropped == {"spans": 4}
     assert len(capbot.records("signals")) == 1
@@ -652,7 +653,7 @@ def test_the_end_of_a_test_does_not_wait_for_broken_things(tmp_path):
     one_turn(capture)
     begun = time.monotonic()
     capture.close()
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 2 * SLACK_S
     assert obs.shutdown().delivered
     assert len(list(StreamReader(obs.data_dir).read("signals"))) == 2
     left = set(threading.enumerate()) - others

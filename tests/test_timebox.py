@@ -76,11 +76,11 @@ def test_one_that_hangs_is_given_up_at_its_limit_and_the_next_call_works(gate):
     pool = Pool()
     began = time.monotonic()
     hung = pool.call(gate.wait, LONG, limit_s=0.05)
-    assert 0.04 < time.monotonic() - began < 2
+    assert 0.04 < time.monotonic() - began < LONG / 2
     assert hung.state == "hung"
     assert hung.began
     assert isinstance(hung.error, TimeoutError)
-    assert 0.04 < hung.took_s < 2
+    assert 0.04 < hung.took_s < LONG / 2
     assert pool.abandoned == 1
     assert pool.call(int, limit_s=LONG).state == "done"
 
@@ -108,7 +108,7 @@ def test_hanging_threads_are_bounded_and_the_rest_refused_at_once(gate):
     refused = pool.call(called.append, 1, limit_s=LONG)
     assert (refused.state, refused.began, called) == ("hung", False, [])
     assert isinstance(refused.error, TimeoutError)
-    assert refused.took_s < 1
+    assert refused.took_s < LONG / 2
     assert threading.active_count() <= before
     gate.set()
     until(lambda: pool.abandoned == 0)

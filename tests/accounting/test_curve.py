@@ -379,12 +379,12 @@ def test_nothing_fed_is_no_equity():
 
 
 def test_many_buckets_cost_little():
-    from time import perf_counter
+    from time import thread_time
 
     curve = Curve(D(1000), "Europe/Berlin", "hour")
     for hour in range(26_000):
         curve.feed(hour * HOUR, D(1000 + hour % 7))
-    took = min(timed(perf_counter, lambda: curve.sharpe(26_000 * HOUR)) for _ in range(5))
+    took = min(timed(thread_time, lambda: curve.sharpe(26_000 * HOUR)) for _ in range(5))
     assert curve.sharpe(26_000 * HOUR).n == 26_000
     assert took < 0.1
 

@@ -25,6 +25,7 @@ from botobs.events import PredictionExplained
 from botobs.explainability import Explained
 from botobs.testing import Clock
 from tests.explainability.test_rows import Frame
+from tests.slack import SLACK_S
 
 WEIGHTS = np.array([2.0, -1.0, 0.5])
 
@@ -557,7 +558,7 @@ def test_an_explainer_that_hangs_delays_no_end(tmp_path):
     begun = time.monotonic()
     assert not obs.flush(0.1).delivered
     report = obs.shutdown(0.2)
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 0.3 + SLACK_S
     assert not report.delivered  # what orders came from had to go
     assert obs.faults.drops["explanations"] == 80
     hang.set()
@@ -610,7 +611,7 @@ def test_it_rests_nineteen_times_as_long_as_it_works(tmp_path):
 
     worker._hurry, worker._do = Hurry(), busy
     assert worker.put(Busy())
-    assert done.wait(5)
+    assert done.wait(20)
     assert rests[0] == pytest.approx(19 * 0.005, rel=0.3)
     worker.close(time.monotonic() + 1)
 

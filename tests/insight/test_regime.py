@@ -191,7 +191,7 @@ def test_a_classifier_that_raises_or_hangs_harms_nobody():
         feed(tracker, [RISE[n]], begin=n)
         feed(tracker, [RISE[n]], begin=n + 1)  # it still hangs: it is not asked again
         gate.set()
-        assert back.acquire(timeout=5)
+        assert back.acquire(timeout=20)
         while tracker._classifier._busy:
             threading.Event().wait(0.001)
     assert tracker._classifier.out

@@ -415,7 +415,7 @@ def means(asked, fill):
     )
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=30.0):
     """Wait for it."""
     end = time.monotonic() + seconds
     while not condition():

@@ -14,6 +14,7 @@ from botobs.errors import ConfigError, TradingHalted
 from botobs.triggers import ConsecutiveLosses, Drawdown, EquityBelow, Rejections, When
 from tests.money.world import until
 from tests.safety.switches import D, Room
+from tests.slack import SLACK_S
 
 
 def test_the_decision_is_made_before_the_verb_returns_and_on_its_thread(room):
@@ -70,7 +71,7 @@ def test_callbacks_run_in_order_each_isolated_and_limited(room):
 
     begun = time.monotonic()
     switch.trip("test")
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 6
     hang.set()
     assert seen == ["first", "second", "third", "fourth"]
     assert switch.state == "halted" and switch.reason == "test"
@@ -249,7 +250,7 @@ def test_other_threads_never_wait_for_callbacks(room):
     switch.rejected("BTC", "x")
     with pytest.raises(TradingHalted):
         switch.check()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < SLACK_S
     leave.set()
     tripping.join()
 

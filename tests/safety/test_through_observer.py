@@ -1117,7 +1117,7 @@ def test_the_verbs_of_the_module_are_those_of_the_running_observer(tmp_path):
 def test_health_answers_503_when_halted_or_stale(tmp_path):
     def ask(obs):
         try:
-            with urllib.request.urlopen(f"{obs.endpoint.url}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{obs.endpoint.url}/health", timeout=20) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

@@ -16,9 +16,19 @@ from hypothesis import strategies as st
 from botobs import triggers
 from botobs.errors import TradingHalted
 from botobs.triggers import (
-    ConsecutiveLosses, DailyLoss, Drawdown, EquityBelow, Errors, Rejections, SameBarRoundTrip, Silence, Stale, When,
+    ConsecutiveLosses,
+    DailyLoss,
+    Drawdown,
+    EquityBelow,
+    Errors,
+    Rejections,
+    SameBarRoundTrip,
+    Silence,
+    Stale,
+    When,
 )  # fmt: skip
 from tests.safety.switches import D, Room
+from tests.slack import SLACK_S
 from tests.soak.switch import days
 
 
@@ -405,9 +415,9 @@ def test_when_that_fails_is_unknown_and_one_that_hangs_delays_no_verb_twice(room
     switch.equity(D(1), D(1))
     assert sorted(warned(room)) == [("When(fails)", "unknown"), ("When(hangs)", "unknown"), ("When(none)", "unknown")]
     begun = time.monotonic()
-    for equity in range(2, 30):
+    for equity in range(2, 100):  # with 0.1 s for each
         switch.equity(D(equity), D(1))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 2 + SLACK_S
     leave.set()
     assert switch.state == "active"
 
@@ -522,7 +532,7 @@ def test_keep_alive_has_a_thread_of_its_own(room):
         called.set()
 
     switch.keep_alive(ping, every=0.01)
-    assert called.wait(5) and names[0] != threading.current_thread().name
+    assert called.wait(20) and names[0] != threading.current_thread().name
     assert switch.close(time.monotonic() + 5)
 
 

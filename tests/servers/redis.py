@@ -55,7 +55,7 @@ class RedisServer:
         while self.process.poll() is None:
             assert time.monotonic() < until, "redis-server does not answer"
             with contextlib.suppress(OSError):
-                with socket.create_connection(("127.0.0.1", self.port), timeout=5) as asked:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=20) as asked:
                     asked.sendall(b"PING\r\n")
                     if asked.recv(100).startswith((b"+PONG", b"-NOAUTH")):
                         return True

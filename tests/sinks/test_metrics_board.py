@@ -420,7 +420,7 @@ def test_a_collection_waits_for_another_only_so_long(monkeypatch):
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert held.wait(5)
+    assert held.wait(20)
     with pytest.raises(TimeoutError):
         one.collect()
     assert one.measure(1000) is False  # the drainer passes on

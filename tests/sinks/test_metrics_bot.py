@@ -298,7 +298,7 @@ def test_an_account_that_hangs_does_not_make_the_page_hang(tmp_path, monkeypatch
 
         thread = threading.Thread(target=hold)
         thread.start()
-        assert held.wait(5)
+        assert held.wait(20)
         shown = {key[0] for key in samples(obs._metrics.render()[0].decode())}
         done.set()
         thread.join()

@@ -18,8 +18,8 @@ from botobs.clock import SystemClock
 from botobs.faults import Faults
 from botobs.sinks.metrics import CATALOGUE, Board, PrometheusPage, Row
 from botobs.sinks.metrics.catalogue.row import BPS
-from botobs.sinks.metrics.page import OPEN_METRICS, PLAIN_TEXT, negotiate
 from botobs.sinks.metrics.pace import Pace
+from botobs.sinks.metrics.page import OPEN_METRICS, PLAIN_TEXT, negotiate
 
 ASK_OPEN = "application/openmetrics-text;version=1.0.0"
 ROWS = (
@@ -159,7 +159,7 @@ def test_a_collection_that_hangs_holds_up_the_next_one_only_so_long(monkeypatch)
     page = PrometheusPage(hang, {})
     thread = threading.Thread(target=page.render)
     thread.start()
-    assert asked.wait(5)
+    assert asked.wait(20)
     with pytest.raises(TimeoutError):
         page.render()
     go_on.set()

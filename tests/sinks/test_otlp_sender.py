@@ -6,13 +6,14 @@ import time
 from contextlib import contextmanager
 
 import pytest
+
 from botobs.faults import Faults
 from botobs.sinks.otlp.sender import SpanSender
 from botobs.sinks.otlp.target import resolve
 from botobs.sinks.otlp.transport import connect
-from tests.slack import SLACK_S
 from tests.servers.otlp import OtlpReceiver, ReceiverProcess
 from tests.sinks.otlp_spans import ENVELOPE, chunk_of
+from tests.slack import SLACK_S, undisturbed_s
 
 PROTOCOLS = ("http", "grpc")
 TRICKS = ("refuse", "hang", "503", "429")
@@ -65,8 +66,9 @@ def test_a_tick_larger_than_a_batch_travels_alone():
 
 def test_many_bytes_are_split_below_what_grpc_servers_take():
     with OtlpReceiver("grpc") as receiver, sender_to(receiver, delay_s=60) as sender:
-        from botobs.sinks.otlp.envelope import SPAN_TAG, varint
         from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+        from botobs.sinks.otlp.envelope import SPAN_TAG, varint
 
         raw = Span(name="x" * 1_000_000).SerializeToString()
         for _ in range(8):
@@ -152,10 +154,10 @@ def test_a_killed_receiver_blocks_nothing_and_is_found_again(protocol):
         first.kill()
         slowest = 0
         for tick in range(2_000):
-            before = time.perf_counter_ns()
+            before = undisturbed_s()
             sender.put(6, chunk_of(6, tick))
-            slowest = max(slowest, time.perf_counter_ns() - before)
-        assert slowest < SLACK_S * 1e9 / 2
+            slowest = max(slowest, undisturbed_s() - before)
+        assert slowest < 0.4
         before = time.monotonic()
         assert not sender.flush(before + 0.1)
         assert time.monotonic() - before < 0.1 + SLACK_S
@@ -342,6 +344,6 @@ print(sender.flush(time.monotonic() + 0.3), flush=True)
         with process:
             assert process.stdout.readline() == "False\n"
             said = time.monotonic()
-            assert process.wait(10) == 0
-            assert time.monotonic() - said < 3
+            assert process.wait(50) == 0
+            assert time.monotonic() - said < 20
             assert process.stderr.read() == ""

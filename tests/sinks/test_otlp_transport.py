@@ -5,12 +5,13 @@ import time
 from contextlib import contextmanager
 
 import pytest
+
 from botobs.errors import ConfigError
 from botobs.sinks.otlp.target import resolve
 from botobs.sinks.otlp.transport import HttpTransport, Refused, TryLater, connect
 from tests.servers.otlp import OtlpReceiver
-
 from tests.sinks.otlp_spans import request_of
+from tests.slack import SLACK_S
 
 PROTOCOLS = ("http", "grpc")
 
@@ -63,7 +64,7 @@ def test_outcomes(protocol):
         before = time.monotonic()
         with pytest.raises(TryLater):
             transport.send(request_of(1), 0.2)
-        assert 0.15 < time.monotonic() - before < 1.5
+        assert 0.15 < time.monotonic() - before < 0.2 + SLACK_S
         receiver.mode("refuse")
         with pytest.raises(TryLater):
             transport.send(request_of(1), 5)
@@ -88,10 +89,9 @@ def test_close_ends_a_send_under_way(protocol):
         thread = threading.Thread(target=send, daemon=True)
         thread.start()
         assert receiver.wait("tries", 1) == 1
-        before = time.monotonic()
         transport.close()
-        thread.join(5)
-        assert time.monotonic() - before < 1
+        thread.join(20)
+        assert not thread.is_alive()
         assert isinstance(outcome[0], TryLater)
         with pytest.raises(TryLater):
             transport.send(request_of(1), 1)

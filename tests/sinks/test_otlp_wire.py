@@ -11,9 +11,11 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from botobs.sinks.otlp.wire import Answer, ask, opening
 from hypothesis import given
 from hypothesis import strategies as st
+
+from botobs.sinks.otlp.wire import Answer, ask, opening
+from tests.slack import SLACK_S
 
 START = opening("/v1/traces", "there:4318", {"x": "y"})
 OK = b"HTTP/1.1 200 Fine\r\nContent-Length: 5\r\n\r\nhello"
@@ -59,7 +61,7 @@ def answered(*pieces, body=b"spans", seconds=5.0):
             return ask(sock, START, body, time.monotonic() + seconds), sock.calls
         finally:
             sock.close()
-            thread.join(5)
+            thread.join(20)
 
 
 def test_the_usual_answer_takes_two_calls():
@@ -110,7 +112,7 @@ def test_a_silent_collector_is_given_up():
         before = time.monotonic()
         with pytest.raises(TimeoutError):
             ask(sock, START, b"x", before + 0.05)
-        assert time.monotonic() - before < 2
+        assert time.monotonic() - before < 0.05 + SLACK_S
 
 
 def test_a_collector_that_does_not_read_is_given_up():
@@ -166,5 +168,5 @@ def test_over_tls(tmp_path):
         sock.settimeout(0)
         for _ in range(2):
             assert ask(sock, START, body, time.monotonic() + 20) == Answer(200, "Fine", b"hello")
-    thread.join(5)
+    thread.join(20)
     assert len(seen) == 2

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import attrs
 
 import botobs
+from tests.slack import undisturbed_s
 
 _START_NS = 1_767_571_200 * 10**9  # 2026-01-05T00:00:00Z
 
@@ -52,7 +52,7 @@ def replay(
     clock, dice, notes = Clock(), random.Random(seed), 0
     obs = botobs.start("bot", data_dir=data_dir, mode=mode, clock=clock, **settings)
     price = 100.0
-    begun = time.perf_counter()
+    begun = undisturbed_s()
     for number in range(ticks):
         clock.ns = _START_NS + number * 60 * 10**9
         price *= 1 + dice.gauss(0, 0.001)
@@ -70,7 +70,7 @@ def replay(
                 botobs.event("notes", n=number, price=price)
         if between is not None and number % 500 == 0:
             between()
-    seconds = time.perf_counter() - begun
+    seconds = undisturbed_s() - begun
     report = obs.shutdown(60)
     return Replayed(ticks, notes, seconds, report, dict(obs.faults.drops), dict(obs.faults.errors))
 

@@ -373,10 +373,10 @@ def test_flush_keeps_its_deadline_while_a_write_hangs(make):
     store.put("signals", line(1))
     thread = threading.Thread(target=store.drain, args=(MS,))
     thread.start()
-    assert entered.wait(5)
+    assert entered.wait(20)
     before = time.monotonic()
     assert not store.flush(before + 0.05, sync=False)
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 10
     free.set()
     thread.join()
     assert store.flush(time.monotonic() + 5, sync=False)

@@ -44,7 +44,7 @@ class World:
 
 def until(condition):
     """Wait for another thread."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.001)
