@@ -964,8 +964,21 @@ def test_without_a_collector_or_with_a_wrong_setting_the_stream_goes_on(tmp_path
     assert len(lines(tmp_path)) == 3
 
 
+def until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        threading.Event().wait(0.002)
+
+
 def test_many_threads_make_one_way_out(tmp_path, monkeypatch):
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "60000")
+    earlier = set(threading.enumerate())
+
+    def senders():
+        return [one for one in set(threading.enumerate()) - earlier if one.name == "botobs-otlp"]
+
     with OtlpReceiver() as receiver:
         logger = bot_logger(logs.Handler(otlp=True, stream=None))
         with botobs.start("bot", data_dir=tmp_path, otlp_endpoint=receiver.endpoint) as obs:
@@ -985,6 +998,8 @@ def test_many_threads_make_one_way_out(tmp_path, monkeypatch):
             assert obs.flush()
             assert receiver.wait("logs", 400) == 400
             assert len(otlp._outs) == len(obs._delivery._attached) - before == 1
+            until(lambda: len(senders()) == 2)  # that of the spans and one for records: the others were in vain
+        until(lambda: not senders())
 
 
 def test_orjson_reads_every_line(tmp_path):

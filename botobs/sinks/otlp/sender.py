@@ -188,8 +188,9 @@ class SpanSender:
         return delivered and not left
 
     def abandon(self) -> None:
-        """Forget everything in a forked child: no thread, no lock, nothing sent."""
+        """Forget everything, in a forked child or where this one was made in vain: no lock, nothing sent."""
         self._closed = True
+        self._ring()  # a thread, where there is one, ends now and not at its next turn
         self._append = _nowhere
         self._alarm_at = sys.maxsize
         self._queue.clear()
