@@ -45,6 +45,10 @@ class JsonlFile:
         faults: Gets what fails.
         archive: Takes what was rotated.
         stream: The stream's name, for names in the archive; the file's by default.
+
+    Attributes:
+        batch: The last batch that was written whole, as `append` was told; whoever was interrupted looks here.
+        repairs: Torn ends found and mended.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class JsonlFile:
     ) -> None:
         self.path = path
         self.stream = stream or path.stem
+        self.batch = 0
         self.repairs: list[Repair] = []
         self._rotate_bytes = rotate_bytes
         self._rotate_ns = rotate_ns
@@ -79,14 +84,19 @@ class JsonlFile:
         self._look_at = 0.0
         self._rotate_after = 0.0
 
-    def append(self, lines: bytes | Sequence[bytes | bytearray]) -> bool:
-        """Append whole lines, or chunks of whole lines; False if that failed, and then none was written."""
+    def append(self, lines: bytes | Sequence[bytes | bytearray], batch: int = 0) -> bool:
+        """Append whole lines, or chunks of whole lines; False if that failed, and then none was written.
+
+        Args:
+            lines: What to append.
+            batch: What `batch` says from the moment on in which all of it is in the file.
+        """
         chunks = (lines,) if isinstance(lines, bytes) else lines
         try:
             self._ready(len(chunks[0]))
             if not self._size:
                 self._first, self._since = bytes(chunks[0][: chunks[0].index(b"\n")]), self._clock.time_ns()
-            self._write(chunks)
+            self._write(chunks, batch)
         except Exception as error:
             self._faults.error("streams.write", error)
             return False
@@ -194,7 +204,7 @@ class JsonlFile:
         self._size, self._unsynced = 0, False
         self._archive.add(target)
 
-    def _write(self, chunks: Sequence[bytes | bytearray]) -> None:
+    def _write(self, chunks: Sequence[bytes | bytearray], batch: int) -> None:
         done, size = 0, sum(map(len, chunks))
         self._unsynced = True
         try:
@@ -204,7 +214,8 @@ class JsonlFile:
                 if wrote <= 0:
                     raise OSError(f"nothing could be written to {self.path}")
                 done += wrote
-            self._size += done
+            # no call between the two: what a signal handler raises comes before both, and all is cut off, or after both
+            self._size, self.batch = self._size + done, batch
         except BaseException:
             # even with nothing counted as written: an interrupted call may have left a part
             self._broken = True

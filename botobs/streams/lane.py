@@ -33,7 +33,7 @@ class Lane:
     """
 
     __slots__ = (
-        "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "most",
+        "batch", "buffer", "busy", "byte_limit", "file", "full", "held", "held_lines", "limit", "lock", "lost", "most",
         "most_bytes", "name", "piece", "put", "reported", "retry_at", "share", "taken", "turning", "wait", "written",
     )  # fmt: skip
 
@@ -53,6 +53,7 @@ class Lane:
         self.busy = False  # in the middle of a step; perhaps by this very thread, beneath a signal handler
         self.held: list[tuple[bytearray, int]] = []  # those that are being written, or could not be
         self.held_lines = 0
+        self.batch = 1  # the number of what is held, or will be next
         self.piece = _PIECE  # how many bytes are written at once
         self.wait = 0.0
         self.retry_at = 0.0
@@ -118,7 +119,9 @@ class Lane:
 
     def done(self) -> None:
         """The held batch is written."""
-        self.held, self.held_lines = [], 0
+        lines = self.held_lines
+        # no call between these, else a signal handler that raises would have it written, or counted, twice
+        self.held, self.held_lines, self.batch, self.written = [], 0, self.batch + 1, self.written + lines
         if not self.full:
             self.piece = _PIECE
 
@@ -135,6 +138,7 @@ class Lane:
         self.buffer, self.held, self.held_lines = bytearray(), [], 0
         self.full.clear()
         self.taken = self.put
+        self.batch += 1
 
 
 class Held:

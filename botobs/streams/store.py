@@ -325,13 +325,13 @@ class StreamStore:
             return False  # it could not be had now; to say it was written would be a lie
         chunks = [chunk for chunk, _ in lane.held]
         file, lines, size = lane.file, lane.held_lines, sum(map(len, chunks))
-        if size and (file is None or not file.append(chunks)):
+        # the file may have it already: a signal handler raised when it was written and not yet counted here
+        if size and (file is None or (file.batch != lane.batch and not file.append(chunks, lane.batch))):
             lane.failed()
             lane.wait = min(max(_FIRST_WAIT_S, lane.wait * 2), _LONGEST_WAIT_S)
             lane.retry_at = time.monotonic() + lane.wait
             return False
         lane.done()
-        lane.written += lines
         self._count -= lines
         self._bytes -= size
         if lane.wait:

@@ -1,50 +1,14 @@
 """One queue: what is in it is counted right, and neither lost nor doubled by whoever is interrupted."""
 
-import dis
 import itertools
 import sys
 import threading
 
 from botobs.streams.lane import CHUNK, Lane
 
+from .striking import interrupted
+
 LINES = [b"%d:%s" % (n, b"x" * 9_000) for n in range(31)]
-
-
-class Stop(BaseException):
-    pass
-
-
-def interrupted(call, after):
-    """Call it, and raise after so many calls in it, as a signal handler may; whether that came to pass."""
-    left = [after]
-
-    def trace(frame, event, _):
-        if frame.f_code is not call.__func__.__code__:
-            return None
-        frame.f_trace_opcodes = True
-        before = [""]
-
-        def step(frame, event, _):
-            if event == "opcode":
-                if before[0].startswith(("CALL", "JUMP_BACKWARD")):
-                    left[0] -= 1
-                    if left[0] < 0:
-                        raise Stop
-                before[0] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
-            return step
-
-        return step
-
-    before = sys.gettrace()
-    sys._getframe().f_trace_opcodes = True  # 3.12 asks for it when tracing begins
-    sys.settrace(trace)
-    try:
-        call()
-    except Stop:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 def filled():
@@ -79,7 +43,7 @@ def test_a_signal_handler_that_raises_loses_and_doubles_nothing():
             lane.piece = piece
             if name == "failed":
                 lane.take()
-            struck = interrupted(getattr(lane, name), after)
+            struck = interrupted(getattr(lane, name), after, [getattr(Lane, name)])
             if lane.turning.locked():  # had, and not known to be so yet: nobody can mend that
                 lane.turning.release()
             assert waiting(lane) == LINES, (name, piece, after)

@@ -15,7 +15,11 @@ import pytest
 from botobs.clock import SystemClock
 from botobs.faults import Faults
 from botobs.streams import Disk, StreamReader, StreamStore
+from botobs.streams.jsonl import JsonlFile
+from botobs.streams.lane import Lane
 from botobs.streams.names import IMPORTANCE, stream_name
+
+from .striking import interrupted
 
 MS = 1_000_000
 
@@ -358,6 +362,32 @@ def test_a_signal_handler_in_the_middle_of_a_write_does_not_wait_for_itself(make
     assert results == [None, False, False]
     assert store.flush(time.monotonic() + 60, sync=True)
     assert numbers(tmp_path, "execution") == [0, 1]
+
+
+def test_a_signal_handler_that_raises_has_nothing_written_or_counted_twice(make, tmp_path):
+    steps = (StreamStore._empty, StreamStore._step, JsonlFile.append, JsonlFile._write, Lane.done, Lane.take)
+    for after in range(1_000):
+        root = tmp_path / str(after)
+        store = make(root)
+        for n in range(3):
+            store.put("signals", line(n))
+        assert store.flush(time.monotonic() + 60, sync=False)
+        for n in range(3, 6):
+            store.put("signals", line(n))
+        struck = interrupted(lambda store=store: store.flush(time.monotonic() + 60, sync=False), after, steps)
+        lock = store._by_name["signals"].turning
+        if lock.locked():  # had, and not known to be so yet: nobody can mend that
+            lock.release()
+        store.put("signals", line(6))
+        assert store.flush(time.monotonic() + 60, sync=False)
+        assert numbers(root) == list(range(7)), after
+        assert (store.written, store.pending, store.dropped) == (7, 0, 0), after
+        drain(store)
+        assert (store._count, store._bytes) == (0, 0), after
+        if not struck:
+            assert after > 10
+            return
+    raise AssertionError("it never came to an end")
 
 
 def test_flush_keeps_its_deadline_while_a_write_hangs(make):
