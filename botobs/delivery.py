@@ -64,6 +64,7 @@ class Delivery:
         self._sync = sync
         self._attached: list[Attached] = []
         self.alerts: Callable[[], Counts] | None = None
+        self.first: list[Callable[[float], bool]] = []  # what is under way in other rooms and has to be published
         self.also: list[Callable[[int], bool]] = []  # what other rooms leave to the drainer; its results are written
         self._hands = threading.Lock()  # held by whoever takes kept traces and durations out of their queues
         self._lost_before = 0
@@ -155,11 +156,14 @@ class Delivery:
 
     def settle(self, deadline: float) -> bool:
         """Have done what other rooms left, before the queues that it fills are emptied."""
+        done = True
+        for publish in self.first:
+            done = publish(deadline) and done
         for job in self.also:
             while job(_SLICE_NS):
                 if time.monotonic() >= deadline:
                     return False
-        return True
+        return done
 
     def _outlets(self) -> list[Attached]:
         """What sends, botobs's own first."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Arming"]
+
+_SETTLING_S: Final = 1.0
 
 
 class Arming(Core):
@@ -61,6 +64,7 @@ class Arming(Core):
         self._look_at_orders()
 
     def _tell_reset(self, before: Standing, now: Standing, *, durable: bool, source: str = "bot") -> None:
+        self.settle(time.monotonic() + _SETTLING_S)  # a callback that resets: the trip comes first, the reset holds
         self._faults.say("kill_switch", f"reset {now.seq}", f"the kill switch is armed again by {now.by}: {now.reason}")
         self._say(
             KillSwitchReset(

@@ -51,8 +51,10 @@ class Aside:
         self._todo.clear()
         self._run()
 
-    def wait(self) -> None:
-        """Until it is done, or the disk has had its time."""
+    def wait(self, most_s: float = _DISK_S) -> bool:
+        """Until it is done, or the disk has had its time; whether it is done."""
         self.start()
-        if self._done.acquire(timeout=_DISK_S):
+        done = self._done.acquire(timeout=max(most_s, 0.0))
+        if done:
             self._done.release()
+        return done

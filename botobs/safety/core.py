@@ -81,7 +81,6 @@ class Core:
         self._changing = threading.RLock()  # held for as long as it takes to decide, never while anybody's code runs
         self._callbacks: tuple[_Callback, ...] = ()
         self._epoch = 0  # counts trips and resets of this run
-        self._owed: BaseException | None = None  # raised when everybody was called: Ctrl-C, and all in strict mode
         self._asides: list[Aside] = []  # of trips whose callbacks run
         self._caller = Caller("kill_switch.callback", faults, threaded=threaded)
         self._series: list[Limits] = []
@@ -238,35 +237,59 @@ class Core:
                 )
             )
             return trip
-        durable = self._latch.write(now)
-        aside = Aside(lambda: self._record(ts_ns, before, now, source, durable=durable))
+        owed: list[BaseException] = []  # raised when everybody was called: Ctrl-C, an exit, and all in strict mode
+        durable = self._write(now, owed)
+        aside = Aside(lambda: self._record(ts_ns, before, now, source, owed, durable=durable))
         if not self._threaded:
             aside.wait_inline()
-        called = self._call_all(trip, epoch, aside)
+        called = self._call_all(trip, epoch, aside, owed)
         took_ms = round((time.perf_counter() - begun) * 1e3, 3)
-        aside.wait()
+        _wait(aside, owed)
         if called:
             self._say(
                 KillSwitchAnswered(
                     ts_ns=ts_ns, reason=reason, callbacks=[one.record() for one in called], took_ms=took_ms
-                )
+                ),
+                owed,
             )
         self._latch.retry()
-        self._strictly()
+        self._strictly(owed)
         return trip
 
-    def _record(self, ts_ns: int, before: Standing, now: Standing, source: str, *, durable: bool) -> None:
+    def _write(self, now: Standing, owed: list[BaseException]) -> bool:
+        """Bring it to the operating system; whether it has it. It holds already, so nothing may come in between."""
+        for _ in range(2):
+            try:
+                return self._latch.write(now)
+            except Exception as error:
+                self._fail(error, owed)
+            except BaseException as error:  # a signal handler raised
+                owed.append(error)
+        return False
+
+    def _fail(self, error: Exception, owed: list[BaseException]) -> None:
+        try:
+            self._faults.error("kill_switch", error)
+        except Exception as raised:  # strict
+            owed.append(raised)
+
+    def _record(
+        self, ts_ns: int, before: Standing, now: Standing, source: str, owed: list[BaseException], *, durable: bool
+    ) -> None:
         """Write down the trip, and wait for the disk."""
         self._faults.say("kill_switch", f"trip {now.seq}", f"the kill switch is {now.state}: {now.reason}")
         self._say(
             KillSwitchTripped(
                 ts_ns=ts_ns, state=now.state, previous=before.state, reason=now.reason, trigger=now.trigger, by=now.by,
                 inputs=now.inputs, source=source, durable=durable,
-            )
+            ),
+            owed,
         )  # fmt: skip
         self._latch.sync()
 
-    def _call_all(self, trip: Trip, epoch: int | None, aside: Aside) -> list[Called]:
+    def _call_all(
+        self, trip: Trip, epoch: int | None, aside: Aside, owed: list[BaseException]
+    ) -> list[Called]:  # fmt: skip
         """Everybody registered, in order; nobody's failure is another's."""
         token = flattening.set(None if epoch is None else Flattening(self, epoch))
         self._caller.note_loop()
@@ -274,7 +297,7 @@ class Core:
         late = functools.partial(self._tell_late, trip)
         called: list[Called] = []
         try:
-            called.extend(self._called(callback, trip, aside.start, late) for callback in self._callbacks)
+            called.extend(self._called(callback, trip, aside.start, late, owed) for callback in self._callbacks)
         finally:
             flattening.reset(token)
             aside.start()
@@ -282,7 +305,12 @@ class Core:
         return called
 
     def _called(
-        self, callback: _Callback, trip: Trip, meanwhile: Callable[[], object], late: Callable[[Called], object]
+        self,
+        callback: _Callback,
+        trip: Trip,
+        meanwhile: Callable[[], object],
+        late: Callable[[Called], object],
+        owed: list[BaseException],
     ) -> Called:
         try:
             if callback.limit_s is None and not callback.is_async:
@@ -291,8 +319,8 @@ class Core:
                 callback.fn, trip, limit_s=callback.limit_s, name=callback.name, awaits=callback.is_async,
                 meanwhile=meanwhile, late=late,
             )  # fmt: skip
-        except (Exception, KeyboardInterrupt) as error:  # strict, Ctrl-C: the others have to be called first
-            self._owed = error
+        except BaseException as error:  # strict, Ctrl-C, an exit on SIGTERM: the others have to be called first
+            owed.append(error)
             return Called(callback.name, "failed", 0.0, line(error) or type(error).__name__)
 
     def _tell_late(self, trip: Trip, one: Called) -> None:
@@ -302,7 +330,8 @@ class Core:
                 KillSwitchAnswered(
                     ts_ns=self._pace.wall(), reason=trip.reason, callbacks=[one.record()], took_ms=one.took_ms,
                     late=True,
-                )
+                ),
+                [],  # strict: there is nobody to raise it to
             )  # fmt: skip
 
     def _record_overdue(self) -> None:
@@ -310,9 +339,17 @@ class Core:
         for aside in tuple(self._asides):
             aside.start()
 
-    def _strictly(self) -> None:
-        error, self._owed = self._owed, None
-        if error is not None and (self._faults.strict or isinstance(error, KeyboardInterrupt)):
+    def settle(self, deadline: float) -> bool:
+        """Have the trips recorded whose callbacks still run, such as one that ends the bot; whether all are in time."""
+        asides = tuple(self._asides)
+        for aside in asides:
+            aside.start()
+        return all(aside.wait(deadline - time.monotonic()) for aside in asides)
+
+    def _strictly(self, owed: list[BaseException]) -> None:
+        """Raise what waited until everybody was called: first what is no error, such as Ctrl-C."""
+        ends = [error for error in owed if not isinstance(error, Exception)]
+        for error in ends or (owed if self._faults.strict else ()):
             raise error
 
     def drill(self, reason: str = "drill", *, source: str = "bot") -> Drilled:
@@ -326,34 +363,50 @@ class Core:
         trip = Trip(line(reason) or "drill", None, {}, HALTED, ts, drill=True)
         durable = self._latch.rehearse()
         written_ms = round((time.perf_counter() - begun) * 1e3, 3)
+        owed: list[BaseException] = []
         synced: list[bool] = []
         aside = Aside(lambda: synced.append(self._latch.sync()))
         if not self._threaded:
             aside.wait_inline()
-        called = self._call_all(trip, None, aside)
+        called = self._call_all(trip, None, aside, owed)
         took_ms = round((time.perf_counter() - begun) * 1e3, 3)
-        aside.wait()
+        _wait(aside, owed)
         found = Drilled(took_ms, written_ms, durable and synced == [True], tuple(called))
         self._say(
             KillSwitchDrilled(
                 ts_ns=ts_ns, state=self.state, previous=self.state, reason=trip.reason, drill=True,
                 callbacks=[one.record() for one in called], took_ms=took_ms, written_ms=written_ms,
                 durable=found.durable, source=source,
-            )
+            ),
+            owed,
         )  # fmt: skip
-        self._strictly()
+        self._strictly(owed)
         return found
 
     def _forked(self) -> None:
         """In a forked child: locks may be held by threads that do not exist here."""
         self._changing = threading.RLock()
 
-    def _say(self, event: Event) -> None:
-        """Publish; whatever that does, what the switch does goes on."""
+    def _say(self, event: Event, owed: list[BaseException] | None = None) -> None:
+        """Publish; whatever that does, what the switch does goes on.
+
+        Args:
+            event: What happened.
+            owed: Takes what is raised in strict mode, for whoever has more to do; `None`: it is raised here.
+        """
         try:
             self._publish(event)
         except Exception as error:
             try:
                 self._faults.error("kill_switch.record", error)
             except Exception as raised:  # strict
-                self._owed = raised
+                if owed is None:
+                    raise
+                owed.append(raised)
+
+
+def _wait(aside: Aside, owed: list[BaseException]) -> None:
+    try:
+        aside.wait()
+    except BaseException as error:  # a signal handler raised: what the callbacks did is recorded first
+        owed.append(error)

@@ -273,15 +273,17 @@ class KillSwitch(Gate):
         return outcome
 
     def _do(self, acts: list[Act], why: str | None = None, source: str | None = None) -> None:
+        owed: list[BaseException] = []
         try:
             for act in acts:
-                self._act(act, why, source)
+                self._act(act, why, source, owed)
         finally:  # strict mode raises what callbacks raise, and Ctrl-C is raised always
             if any(act.what == "trip" for act in acts):
                 for limits in tuple(self._series):
                     limits.save()
+        self._strictly(owed)
 
-    def _act(self, act: Act, why: str | None, source: str | None) -> None:
+    def _act(self, act: Act, why: str | None, source: str | None, owed: list[BaseException]) -> None:
         trigger, inputs = act.trigger, act.inputs
         if source is not None:
             inputs = {**inputs, "reported_by": source}
@@ -297,7 +299,8 @@ class KillSwitch(Gate):
                 ts_ns=self._pace.wall(), trigger=trigger.called, why=act.what, inputs=inputs,
                 used=None if used is None else round(used, 6),
                 lasting=inputs.get("why") in _LASTING or None if act.unknown else None,
-            )
+            ),
+            owed,
         )  # fmt: skip
 
     def _fault(self, error: Exception) -> None:

@@ -15,6 +15,8 @@ import pytest
 import botobs
 from botobs.errors import TradingHalted
 from botobs.safety import outside
+from botobs.safety.latch import Latch
+from botobs.streams import StreamReader
 from botobs.triggers import ConsecutiveLosses, EquityBelow
 from tests.money.world import until
 from tests.safety.switches import D, Room
@@ -117,6 +119,98 @@ def test_ctrl_c_while_one_with_a_limit_is_waited_for_is_raised_then_too(room):
     released.set()
     assert seen == ["after"] and switch.state == "halted"
     assert room.last("callbacks").failed == ["slow failed: KeyboardInterrupt"]
+
+
+def test_an_exit_while_one_is_waited_for_is_raised_when_everybody_was_called(room):
+    switch = room.switch()
+    seen, released = [], threading.Event()
+
+    def terminated(*_):
+        released.set()
+        sys.exit(5)
+
+    @switch.on_trip(timeout=60)
+    def slow(trip):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        released.wait(30)
+
+    switch.on_trip(lambda trip: seen.append("with a limit"))
+    switch.on_trip(lambda trip: seen.append("without"), timeout=None)
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        with pytest.raises(SystemExit):
+            switch.trip("test")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == ["with a limit", "without"]
+    assert room.kinds() == ["trip", "callbacks"] and room.last("callbacks").failed == ["slow failed: 5"]
+
+
+def test_ctrl_c_while_it_is_written_leaves_nobody_out(room, monkeypatch):
+    switch = room.switch()
+    seen, put = [], Latch._put
+
+    def interrupted(latch, standing):
+        monkeypatch.setattr(Latch, "_put", put)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Latch, "_put", interrupted)
+    switch.on_trip(lambda trip: seen.append(outside.status(room.folder)["state"]))
+    with pytest.raises(KeyboardInterrupt):
+        switch.trip("test")
+    assert seen == ["halted"] and room.kinds() == ["trip", "callbacks"] and room.last("trip").durable
+
+
+def test_a_reset_within_one_is_recorded_after_the_trip(room):
+    switch = room.switch()
+    switch.on_trip(lambda trip: switch.reset("me", "it was nothing"), timeout=None)
+    switch.trip("test")
+    assert switch.state == "active" and room.kinds() == ["trip", "reset", "callbacks"]
+
+
+def test_one_that_ends_the_bot_ends_it_with_the_trip_on_record_and_told(tmp_path):
+    told = []
+    obs = botobs.start("bot", data_dir=tmp_path, durability="os")
+    obs.alerts.to(told.append)
+    reports = []
+    obs.kill_switch.on_trip(lambda trip: reports.append(obs.shutdown(10)), timeout=None)
+    obs.kill_switch.trip("the exchange is down")
+    assert reports[0].delivered
+    assert [one["reason"] for one in StreamReader(tmp_path).read("kill_switch")] == ["the exchange is down"]
+    assert [alert.key for alert in told] == ["kill-switch"]
+
+
+def test_in_strict_mode_each_thread_gets_what_its_own_trip_raised(tmp_path):
+    room = Room(tmp_path, strict=True)
+    switch = room.switch()
+    within, released, raised = threading.Event(), threading.Event(), []
+
+    @switch.on_trip(timeout=None)
+    def fails(trip):
+        if trip.reason == "first":
+            within.set()
+            released.wait(30)
+        raise ValueError(trip.reason)
+
+    @switch.on_trip(timeout=None)
+    def waits(trip):
+        if trip.reason == "second":  # its own error is owed by now, and the other thread's too
+            released.set()
+            first.join(30)
+
+    def trip_first():
+        with pytest.raises(ValueError) as caught:
+            switch.trip("first", target="reduce_only")
+        raised.append(str(caught.value))
+
+    first = threading.Thread(target=trip_first)
+    first.start()
+    assert within.wait(30)
+    with pytest.raises(ValueError, match="second"):
+        switch.trip("second")
+    first.join(30)
+    assert raised == ["first"]
+    room.close()
 
 
 def test_in_strict_mode_everybody_is_called_first(tmp_path):
