@@ -37,7 +37,9 @@ from botobs.events.switch import (
     KeepAliveFailed,
     KillSwitchAnswered,
     KillSwitchDrilled,
+    KillSwitchFound,
     KillSwitchReset,
+    KillSwitchTripped,
     KillSwitchWarned,
 )
 from botobs.events.vitals import BotAwake, BotSilent
@@ -124,7 +126,15 @@ def _switch_title(event: KillSwitchChanged) -> str:
 
 
 def _switch_message(event: KillSwitchChanged) -> str:
-    return "\n".join([event.reason or "-", *_undone(event)])
+    told = [event.reason or "-", *_undone(event)]
+    if isinstance(event, KillSwitchFound):
+        told.append(f"So it was found at the start, since {event.since}.")
+    if isinstance(event, KillSwitchTripped) and event.durable is False:
+        told.append("The disk did not take it, see the log: the next start may not know of it.")
+    if not event.drill:
+        passes = "No order passes" if event.state == "halted" else "Only orders that reduce a position pass"
+        told.append(f"{passes} until somebody arms it again: botobs kill reset --data-dir DIR --by WHO --reason WHY")
+    return "\n".join(told)
 
 
 def _switch_ending(event: KillSwitchChanged) -> str:
@@ -185,7 +195,8 @@ def built_in(*, drawdown: float | None = 0.05) -> tuple[Rule, ...]:
         ),
         Rule(  # positions may be open still
             event=KillSwitchAnswered, level="critical", title="Kill switch: a callback failed",
-            message=lambda event: "\n".join(event.failed), key=lambda event: f"kill-switch-callbacks-{event.ts_ns}",
+            message=lambda event: "\n".join([*event.failed, "Positions may be open still."]),
+            key=lambda event: f"kill-switch-callbacks-{event.ts_ns}",
             when=lambda event: event.failed,
         ),
         Rule(

@@ -91,7 +91,7 @@ class Arming(Core):
         """
         found = self._latch.changed(has_fills=self._has_fills, now=self._pace.text(), thorough=thorough)
         if found is None:
-            self._latch.retry()
+            self._retry()
             return
         current = self._standing
         if found.level > current.level:
@@ -141,7 +141,7 @@ class Arming(Core):
             now = attrs.evolve(current, seq=max(current.seq, found.seq) + 1)
             self._standing = now
             self._latch.write(now)
-        self._latch.retry()
+        self._retry()
         if found.level < current.level:
             refused = "it was tripped again meanwhile"
             self._refuse_reset(found.by or "", found.reason, refused, "outside")

@@ -252,7 +252,7 @@ class Core:
                 ),
                 owed,
             )
-        self._latch.retry()
+        self._retry()
         self._strictly(owed)
         return trip
 
@@ -267,9 +267,18 @@ class Core:
                 owed.append(error)
         return False
 
-    def _fail(self, error: Exception, owed: list[BaseException]) -> None:
+    def _retry(self) -> bool:
+        """Write what the disk did not take, and say so when it has; whether it has it all."""
+        if not self._latch.unsaved:
+            return True
+        done, now = self._latch.retry(), self._standing
+        if done:
+            self._faults.say("kill_switch.latch", f"saved {now.seq}", f"the disk has it that the switch is {now.state}")
+        return done
+
+    def _fail(self, error: Exception, owed: list[BaseException], where: str = "kill_switch") -> None:
         try:
-            self._faults.error("kill_switch", error)
+            self._faults.error(where, error)
         except Exception as raised:  # strict
             owed.append(raised)
 
@@ -285,7 +294,12 @@ class Core:
             ),
             owed,
         )  # fmt: skip
-        self._latch.sync()
+        synced = self._latch.sync()
+        if lacking := self._latch.lacking():
+            self._fail(OSError(f"{lacking}; it is tried again all the time"), owed, "kill_switch.latch")
+        elif not synced:
+            why = f"the disk does not confirm the trip ({self._latch.trouble}): a crash of the machine may undo it"
+            self._fail(OSError(why), owed, "kill_switch.latch")
 
     def _call_all(
         self, trip: Trip, epoch: int | None, aside: Aside, owed: list[BaseException]

@@ -112,6 +112,7 @@ class Latch:
 
     Attributes:
         unsaved: The disk refused; it is tried again.
+        trouble: What it said last; `None`: nothing is wrong.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -119,6 +120,8 @@ class Latch:
         self._lock = threading.RLock()
         self._latest: Standing | None = None
         self.unsaved = False
+        self.trouble: str | None = None
+        self._emptied = False
 
     def load(self, *, has_fills: bool, now: str) -> Standing:
         """What the last run left; the file is there and whole afterwards.
@@ -160,14 +163,34 @@ class Latch:
                 return True
             try:
                 self._put(standing)
-            except OSError:
-                self.unsaved = True
+            except OSError as error:
+                self.unsaved, self.trouble = True, str(error)
                 if standing.level:
                     with contextlib.suppress(OSError):
                         self._file.empty()
+                        self._emptied = True
                 return False
-            self.unsaved = False
+            self._saved()
             return True
+
+    def _saved(self) -> None:
+        self.unsaved, self.trouble, self._emptied = False, None, False
+
+    def lacking(self) -> str | None:
+        """What the next start will not know, in words; `None`: nothing."""
+        with self._lock:
+            standing = self._latest
+            if not self.unsaved or self._file is None or standing is None:
+                return None
+            if not standing.level:
+                then = "the next start finds the switch tripped still"
+            elif self._emptied:
+                then = "it was emptied, so that the next start finds the switch halted, for another reason"
+            else:
+                then = (
+                    "THE NEXT START FINDS THE SWITCH AS IT WAS BEFORE: until then see to it that nobody starts the bot"
+                )
+            return f"{self._file.path} does not say that the switch is {standing.state} ({self.trouble}); {then}"
 
     def retry(self) -> bool:
         """Write what could not be written; whether the disk has it now."""
@@ -175,8 +198,10 @@ class Latch:
             if not self.unsaved or self._latest is None:
                 return True
             if not self.write(self._latest):
-                with contextlib.suppress(OSError):
+                try:
                     self._lay_out(self._latest)
+                except OSError as error:
+                    self.trouble = str(error)
             return not self.unsaved
 
     def rehearse(self) -> bool:
@@ -196,7 +221,8 @@ class Latch:
             return True
         try:
             self._file.sync()
-        except OSError:
+        except OSError as error:
+            self.trouble = str(error)
             return False
         return not self.unsaved
 
@@ -264,7 +290,7 @@ class Latch:
                 self._file.lay_out(record)
             except TooLong:
                 continue
-            self.unsaved = False
+            self._saved()
             return
 
     def _set_aside(self, found: Found) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -230,7 +231,7 @@ class Limits:
             if any(trigger.stirred or trigger.pressing for trigger in self.triggers) or self._equity_moved():
                 self._save()
         if self._turn % _SYNC_EVERY == 0:
-            self._memory.sync()
+            self._sync()
         return acts
 
     # -- what is remembered ------------------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ class Limits:
             self._catch_up()
             self._save()
         if sync:
-            self._memory.sync()
+            self._sync()
 
     def close(self) -> None:
         """Remember everything, and give the file back."""
@@ -315,7 +316,18 @@ class Limits:
         for trigger in self._of_equity:
             trigger.saved = trigger.value
         if not self._memory.save(states):
-            self._faults.say("kill_switch", "memory", "what triggers have to remember could not be written")
+            self._refused("do not survive this process")
+
+    def _sync(self) -> None:
+        if not self._memory.sync():
+            self._refused("do not survive a crash of the machine")
+
+    def _refused(self, meaning: str) -> None:
+        """The disk did; it is asked again, and limits go on in memory."""
+        memory = self._memory
+        error = OSError(f"{memory.path} could not be written ({memory.trouble}): peaks and counts of limits {meaning}")
+        with contextlib.suppress(OSError):  # strict: counted, and a limit that is broken has to trip all the same
+            self._faults.error("kill_switch.memory", error)
 
     def _failed(self, error: Exception) -> Verdict:
         try:

@@ -6,7 +6,6 @@ follow once a second.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,13 +27,19 @@ class Memory:
     Args:
         folder: `data_dir/state`; `None`: nowhere.
         name: The file there.
+
+    Attributes:
+        path: The file; `None`: there is none.
+        trouble: What the disk said when it last refused; `None`: it has not.
     """
 
     def __init__(self, folder: Path | None, name: str = FILE) -> None:
         self._file = None if folder is None else SlotFile(folder / name, _SLOT)
+        self.path = None if folder is None else folder / name
         self._lock = threading.RLock()
         self._seq = 0
         self._unsynced = False
+        self.trouble: str | None = None
 
     def load(self) -> tuple[dict[str, Any], str | None]:
         """What was remembered, and what is wrong with the file, if anything."""
@@ -63,12 +68,17 @@ class Memory:
                 return self._lay_out(record)
             return True
 
-    def sync(self) -> None:
-        """Wait for the disk, if anything was written since the last time."""
-        if self._file is not None and self._unsynced:
-            self._unsynced = False
-            with contextlib.suppress(OSError):  # the operating system has it
-                self._file.sync()
+    def sync(self) -> bool:
+        """Wait for the disk, if it is to have more than the last time; whether it has it. If not, it is asked again."""
+        if self._file is None or not self._unsynced:
+            return True
+        self._unsynced = False
+        try:
+            self._file.sync()
+        except OSError as error:  # the operating system has it
+            self._unsynced, self.trouble = True, str(error)
+            return False
+        return True
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -93,7 +103,9 @@ class Memory:
             except TooLong:
                 size *= 2
                 continue
-            except OSError:
+            except OSError as error:
+                self.trouble = str(error)
                 return False
             return True
+        self.trouble = f"more than {_LARGEST} bytes"
         return False

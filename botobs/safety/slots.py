@@ -222,9 +222,15 @@ class SlotFile:
         Raises:
             OSError: The disk failed.
         """
-        if self._fd == -1:
+        fd = self._fd
+        if fd == -1:
             raise OSError(f"{self.path} is not open")
-        os.fsync(self._fd)
+        try:
+            os.fsync(fd)
+        except OSError:
+            if fd == self._fd:
+                raise
+            # it was laid out anew meanwhile, or closed, by who syncs it
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -231,8 +231,7 @@ class KillSwitch(Gate):
                     never = isinstance(act.trigger, OfEquity) and not act.trigger.known_at
                     self._do([act], _NEVER_TOLD if never else _STALE)
             self._ask(hung_too=True)
-            if self._latch.unsaved:
-                self._latch.retry()
+            self._retry()
             if not self._threaded:
                 for keeping in self._keeping:
                     keeping.beat()
@@ -365,7 +364,7 @@ class KillSwitch(Gate):
         """Remember everything."""
         for limits in self._series:
             limits.save(sync=True)
-        return self._latch.retry()
+        return self._retry()
 
     def close(self, deadline: float | None = None) -> bool:
         """The run ends. What it refuses, it still refuses."""
@@ -376,7 +375,9 @@ class KillSwitch(Gate):
         for limits in self._series:
             limits.close()
         self._caller.close()
-        done = self._latch.retry()
+        done = self._retry()
+        if lacking := self._latch.lacking():
+            self._faults.say("kill_switch.latch", "end", f"the bot ends, and {lacking}; botobs kill trip can write it")
         self._latch.close()
         return done and all(ended)
 

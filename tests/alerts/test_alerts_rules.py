@@ -38,6 +38,7 @@ from botobs.events.switch import (
     KeepAliveFailed,
     KillSwitchAnswered,
     KillSwitchDrilled,
+    KillSwitchFound,
     KillSwitchReset,
     KillSwitchTripped,
     KillSwitchWarned,
@@ -116,6 +117,18 @@ def test_the_built_in_rules(event, over, level, key, title):
             p.fan.publish(over)
             assert [alert.recovery for alert in p.got] == [False, True]
         assert not p.faults.errors
+
+
+def test_a_switch_that_does_not_let_orders_pass_says_since_when_and_what_to_do():
+    reset = "until somebody arms it again: botobs kill reset --data-dir DIR --by WHO --reason WHY"
+    with Parlour().listen() as p:
+        p.fan.publish(KillSwitchTripped(ts_ns=1, state="reduce_only", reason="r", durable=False))
+        p.fan.publish(KillSwitchFound(ts_ns=2, state="halted", reason="r", since="2026-01-02T03:04:05Z"))
+        assert [alert.message.splitlines() for alert in p.got] == [
+            ["r", "The disk did not take it, see the log: the next start may not know of it.",
+             f"Only orders that reduce a position pass {reset}"],
+            ["r", "So it was found at the start, since 2026-01-02T03:04:05Z.", f"No order passes {reset}"],
+        ]  # fmt: skip
 
 
 def test_every_built_in_rule_was_looked_at():

@@ -180,11 +180,83 @@ def test_the_latch_needs_no_room(tmp_path, limit, durable):
     assert ("on a full disk" in switch.reason) == (durable == b"True")
 
 
+def refuse(*_args):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_trip_that_the_disk_refuses_is_said_with_what_the_next_start_makes_of_it(room, monkeypatch, caplog, emptied):
+    switch = room.switch()
+    with monkeypatch.context() as bad:
+        for call in ("os.pwrite", "botobs.safety.slots.atomic_write", *(() if emptied else ("os.ftruncate",))):
+            bad.setattr(call, refuse)
+        switch.trip("on a bad disk")
+        assert room.faults.errors["kill_switch.latch"] == 1
+        said = [text for text in caplog.messages if "does not say that the switch is halted" in text]
+        assert len(said) == 1 and "No space left on device" in said[0] and str(room.folder) in said[0]
+        assert ("it was emptied" in said[0]) is emptied and (
+            "NEXT START FINDS THE SWITCH AS IT WAS" in said[0]
+        ) is not emptied
+        again = outside.standing(room.folder)
+        assert (again.state, "on a bad disk" in again.reason) == ("halted" if emptied else "active", False)
+    switch.now()
+    assert outside.standing(room.folder).reason == "on a bad disk"
+    assert caplog.messages[-1].endswith("the disk has it that the switch is halted")
+
+
+def test_a_bot_that_ends_with_a_trip_that_is_nowhere_says_so(room, monkeypatch, caplog):
+    switch = room.switch()
+    for call in ("os.pwrite", "botobs.safety.slots.atomic_write", "os.ftruncate"):
+        monkeypatch.setattr(call, refuse)
+    switch.trip("on a bad disk")
+    assert not switch.close(0.0)
+    assert "the bot ends, and " in caplog.messages[-1] and "botobs kill trip can write it" in caplog.messages[-1]
+
+
+def test_a_disk_that_does_not_confirm_a_trip_is_told_of(room, monkeypatch, caplog):
+    switch = room.switch()
+    with monkeypatch.context() as bad:
+        bad.setattr("os.fsync", refuse)
+        switch.trip("on a bad disk")
+    assert room.faults.errors == {"kill_switch.latch": 1}
+    assert [text for text in caplog.messages if "a crash of the machine may undo it" in text]
+
+
+def test_what_limits_remember_is_synced_again_until_the_disk_has_it(room, monkeypatch, caplog):
+    switch = room.switch(Rejections(10, within="10m"))
+    synced, sync = [], os.fsync
+    with monkeypatch.context() as bad:
+        bad.setattr("os.fsync", refuse)
+        switch.rejected("BTC", -1013)
+        assert switch.flush(0.0)  # the operating system has it
+        assert room.faults.errors == {"kill_switch.memory": 1}
+        said = [
+            text
+            for text in caplog.messages
+            if "peaks and counts of limits do not survive a crash of the machine" in text
+        ]
+        assert len(said) == 1 and "triggers.json" in said[0] and "No space left on device" in said[0]
+        for _ in range(10):
+            switch.now()
+        assert room.faults.errors == {"kill_switch.memory": 2}
+    monkeypatch.setattr("os.fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")) or sync(fd))
+    for _ in range(20):
+        switch.now()
+    assert synced == [str(room.folder / "triggers.json")] and room.faults.errors == {"kill_switch.memory": 2}
+
+
+def test_what_limits_remember_and_nothing_takes_is_told_of(room, monkeypatch, caplog):
+    switch = room.switch(Rejections(10, within="10m"))
+    with monkeypatch.context() as bad:
+        bad.setattr("os.pwrite", refuse)
+        bad.setattr("botobs.safety.slots.atomic_write", refuse)
+        switch.rejected("BTC", -1013)
+    assert room.faults.errors == {"kill_switch.memory": 1}
+    assert [text for text in caplog.messages if "peaks and counts of limits do not survive this process" in text]
+
+
 def test_what_the_disk_refused_is_written_when_it_is_back(room, monkeypatch):
     switch = room.switch()
-
-    def refuse(*_args):
-        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as bad:
         bad.setattr(os, "pwrite", refuse)

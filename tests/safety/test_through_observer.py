@@ -632,8 +632,12 @@ def test_a_trip_is_an_alert_and_its_reset_the_end_of_it(tmp_path, caplog):
         obs.kill_switch.reset("ann", "it does not")
         obs.flush(5)
         assert [(one.level, one.recovery) for one in told] == [("critical", False), ("critical", False), ("info", True)]
-        assert told[0].message == "the exchange lies"
+        assert told[0].message == (
+            "the exchange lies\nNo order passes until somebody arms it again: "
+            "botobs kill reset --data-dir DIR --by WHO --reason WHY"
+        )
         assert told[1].title == "Kill switch: a callback failed" and "ConnectionError: down" in told[1].message
+        assert told[1].message.endswith("Positions may be open still.")
         assert told[2].message.endswith("Armed again by ann: it does not")
         assert {one["fate"] for one in alerts(obs, "kill-switch")} == {"delivered"}
     logged = [record.getMessage() for record in caplog.records if "the kill switch is" in record.getMessage()]
