@@ -189,6 +189,7 @@ class Spine:
             version=botobs.__version__,
             page=serve or parts.scrape,
             bus=self.bus,
+            run_id=self.run_id,
         )
         undo.callback(self._metrics.close, 0.0)
         if serve:

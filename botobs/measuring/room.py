@@ -48,6 +48,7 @@ class Measuring(MetricsSink):
         version: Version of botobs.
         page: Whether the Prometheus page is wanted.
         bus: Where events come from.
+        run_id: The run.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Measuring(MetricsSink):
         version: str,
         page: bool,
         bus: Bus,
+        run_id: str,
     ) -> None:
         super().__init__(
             engine.cells,
@@ -71,6 +73,7 @@ class Measuring(MetricsSink):
             resource=resource,
             namespace=settings.namespace,
             bot=settings.bot,
+            run_id=run_id,
             version=version,
             prometheus=page,
             push=otlp.reader if otlp is not None and otlp.wants_metrics else None,

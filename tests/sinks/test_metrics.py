@@ -492,6 +492,24 @@ def test_bots_on_one_provider(sink):
     assert "desk_depth" not in flat(reader.get_metrics_data())
 
 
+def test_bots_of_one_name_on_one_provider(sink):
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    bots = [
+        sink(None, (("bot_depth", n, ("X",)),), meter_provider=provider, prometheus=False, bot=bot, run_id=f"run-{n}")
+        for n, bot in ((1, "one"), (2, "one"), (3, "two"))
+    ]
+
+    def shown():
+        return values(flat(reader.get_metrics_data())["bot_depth"])
+
+    assert shown() == {("X", "one", "run-1"): 1, ("X", "one", "run-2"): 2, ("X", "two"): 3}
+    bots[0].close(1)
+    assert shown() == {("X", "one"): 2, ("X", "two"): 3}
+    bots[2].close(1)
+    assert shown() == {("X",): 2}
+
+
 def test_close_counts_what_fails_in_a_reader(sink):
     class Stuck(Push):
         def shutdown(self, timeout_millis=0, **_):

@@ -53,6 +53,7 @@ class Board:
         rows: The catalogue.
         namespace: First part of the bot's metric names.
         bot: Whose they are, where several bots share a provider.
+        run_id: Of which run, where several of those have one name.
         label_cap: How many values a label may have.
         passing: Takes single measurements of histograms, for a provider of the user's own.
 
@@ -80,11 +81,13 @@ class Board:
         rows: Sequence[Row] = CATALOGUE,
         namespace: str = "bot",
         bot: str = "",
+        run_id: str = "",
         label_cap: int = 200,
         passing: Passing | None = None,
     ) -> None:
         self.cap = LabelCap(label_cap)
         self.bot = bot
+        self.run_id = run_id
         self.start_ns = clock.time_ns()
         self.rows = {row.name: row for row in rows}
         self.names = {row.name: row.full_name(namespace) for row in rows}

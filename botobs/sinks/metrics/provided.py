@@ -3,7 +3,8 @@
 OpenTelemetry registers an instrument of one name once for each provider and never lets go of its callback. So that a
 second observer on the same provider (or a later one in the same process) is heard too, there is one `Provided` for each
 provider, and observers join and leave it. Counters of several observers add up, and none falls when one leaves. Gauges
-of several bots stand apart: each carries `bot`. Histograms get every measurement, one by one.
+of several bots stand apart: each carries `bot`, and those of one name `run_id`, else one would overwrite the other.
+Histograms get every measurement, one by one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import get_current
@@ -71,13 +73,17 @@ class _Observed:
         return [Observation(value, self._attributes(labels)) for labels, value in totals.items()]
 
     def _apart(self) -> list[Observation]:
-        several = len(self.speakers) > 1
+        speakers = self.speakers
+        several = len(speakers) > 1
+        names = Counter(board.bot for board, _ in speakers)
         found = []
-        for board, faults in self.speakers:
+        for board, faults in speakers:
             for labels, value in self._said(board, faults):
                 attributes = self._attributes(labels)
                 if several:
                     attributes["bot"] = board.bot
+                if names[board.bot] > 1:
+                    attributes["run_id"] = board.run_id
                 found.append(Observation(value, attributes))
         return found
 

@@ -43,6 +43,7 @@ class MetricsSink:
         resource: What the metrics are about.
         namespace: First part of the bot's metric names.
         bot: The bot's name.
+        run_id: The run.
         version: Version of the instrumentation scope.
         prometheus: Whether `render` is wanted.
         push: Makes the OTLP reader, from a function that gives what there is.
@@ -68,6 +69,7 @@ class MetricsSink:
         resource: Resource | None = None,
         namespace: str = "bot",
         bot: str = "",
+        run_id: str = "",
         version: str = "",
         prometheus: bool = True,
         push: Callable[[Points], MetricReader] | None = None,
@@ -82,7 +84,9 @@ class MetricsSink:
         passing = None
         if meter_provider is not None:
             passing = Passing(relief=(lambda: self.drain(10**9)) if inline else None)
-        self.board = Board(faults, clock, rows=rows, namespace=namespace, bot=bot, label_cap=label_cap, passing=passing)
+        self.board = Board(
+            faults, clock, rows=rows, namespace=namespace, bot=bot, run_id=run_id, label_cap=label_cap, passing=passing
+        )
         self.stages = StageHistograms(cells, bounds_ns, self.board)
         self.signals = SignalCells(self.board, faults)
         self.board.beside("bot_stage_duration_seconds", self.stages.collect)
