@@ -28,6 +28,10 @@ _SLICE_NS: Final = 1_000_000
 _DISK_S: Final = 0.1  # what the disk gets at the end, however little the collector or a subscriber has left
 
 
+def _nobody(_deadline: float, *, ending: bool = False) -> None:
+    """There is nobody to hurry."""
+
+
 class Delivery:
     """Brings records, events, traces and metrics where they belong, and tells how far it got.
 
@@ -65,6 +69,8 @@ class Delivery:
         self._attached: list[Attached] = []
         self.alerts: Callable[[], Counts] | None = None
         self.first: list[Callable[[float], bool]] = []  # what is under way in other rooms and has to be published
+        # told at once what the others are waited for: with a dead collector before it, there would be no time left
+        self.hurry: Callable[..., object] = _nobody
         self.also: list[Callable[[int], bool]] = []  # what other rooms leave to the drainer; its results are written
         self._hands = threading.Lock()  # held by whoever takes kept traces and durations out of their queues
         self._lost_before = 0
@@ -94,6 +100,7 @@ class Delivery:
         done = self._bus.flush(deadline) and done
         done = self._empty_queues(deadline) and done
         done = self.write(deadline) and done  # what subscribers wrote
+        self.hurry(deadline)
         for outlet in self._outlets():
             done = outlet.flush(deadline) and done
         return self.write(deadline) and done  # what became of alerts
@@ -104,6 +111,7 @@ class Delivery:
             self.settle,
             self._bus.close,
             self._empty_queues,
+            self._hurried,
             *(outlet.close for outlet in self._outlets()),
             # late, so that what others write while the collector is waited for is written too
             lambda until: self._store.close(max(until, time.monotonic() + _DISK_S)),
@@ -164,6 +172,10 @@ class Delivery:
                 if time.monotonic() >= deadline:
                     return False
         return done
+
+    def _hurried(self, deadline: float) -> bool:
+        self.hurry(deadline, ending=True)
+        return True
 
     def _outlets(self) -> list[Attached]:
         """What sends, botobs's own first."""

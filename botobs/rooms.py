@@ -149,6 +149,7 @@ class Rooms(Spine):
         undo.callback(undone, safety.close)
         self._delivery.attach(safety)
         self._delivery.first.append(safety.kill_switch.settle)
+        self._delivery.hurry = safety.alerts.hurry
         self._delivery.alerts = lambda: safety.alerts.counts
         return safety
 

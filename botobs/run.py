@@ -176,6 +176,9 @@ class Run(Rooms):
         done = self._delivery.close(deadline) and done
         self._release(deadline)
         report = self._delivery.report(begun, done=done)
+        if not report.delivered:  # whoever was ended by a signal or an exit sees no report
+            later = "; pending alerts go out at the next start" if report.alerts.pending else ""
+            self.faults.say("shutdown", "report", f"the run ended before everything was delivered: {report}{later}")
         lifecycle.leave(self._own)
         return report
 

@@ -151,7 +151,9 @@ class Desk:
         given_up = receiver.outbox.answered(answer, perf)
         if answer.outcome == "again":
             rest_ns = receiver.outbox.rest_ns
-            self._faults.say("alerts", answer.why, f"{receiver.name} did not take an alert: {answer.why}; tried again")
+            self._faults.say(
+                "alerts", answer.why, f"{receiver.name} did not take {alert.title!r}: {answer.why}; tried again"
+            )
             if letter not in given_up:
                 wait = None if rest_ns is None else round(max(rest_ns - perf, 0) / 1e9, 3)
                 self._fates.line(
@@ -369,7 +371,7 @@ class Desk:
         self._fates.end(alert, taken=False, kept=kept)
         if not kept:
             self._faults.count("alerts", alert.weight)
-        self._faults.say("alerts", answer.why, f"an alert was not delivered to {receiver.name}: {answer.why}")
+        self._faults.say("alerts", answer.why, f"{alert.title!r} was not delivered to {receiver.name}: {answer.why}")
 
     def _keep(self, letter: Letter) -> None:
         self._kept[letter.alert.id] = Kept(letter.alert, answers=letter.answers, thread=letter.thread)

@@ -267,6 +267,15 @@ class Alerts:
         """Do what is due: without threads, as the clock advances."""
         self._room.wake()
 
+    def hurry(self, deadline: float, *, ending: bool = False) -> None:
+        """Send what waits, while somebody else is waited for until `deadline` (monotonic).
+
+        Args:
+            deadline: Until when there is hope.
+            ending: It is the end: what rests after a failure is tried once more.
+        """
+        self._room.hurry(deadline, ending=ending)
+
     def flush(self, deadline: float) -> bool:
         """Deliver what came before the call; whether all of it has gone before `deadline` (monotonic)."""
         return self._room.flush(deadline)

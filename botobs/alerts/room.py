@@ -110,6 +110,10 @@ class Room:
         """Delivered, pending and dropped so far."""
         return self._desk.counts(len(self._intake))
 
+    def hurry(self, deadline: float, *, ending: bool) -> None:
+        """Begin to flush, or to close, and return at once."""
+        self.put(("hurry" if ending else "flush", _Waiter(deadline)))
+
     def flush(self, deadline: float) -> bool:
         """Deliver what came before; whether all of it has gone before `deadline` (monotonic)."""
         return self._closed or self._waited("flush", deadline)

@@ -379,7 +379,7 @@ def test_thousands_of_keys_are_bounded(tmp_path):
     with Parlour(threaded=True, folder=tmp_path).listen() as p:
         for number in range(2_500):
             p.alerts.send("critical", "a", key=f"order-{number}")
-        p.close()
+        p.alerts.close(time.monotonic() + 60)
     assert len(json.loads((tmp_path / "alerts.json").read_bytes())["keys"]) <= 2_000
 
 
