@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, TypeVarTuple
 
 import attrs
 
+from botobs.accounting.numbers import as_the_bot
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -123,7 +125,7 @@ class _Worker(threading.Thread):
     def _do(self, job: _Job) -> bool:
         _here.depth = job.depth
         try:
-            job.value = job.context.run(job.fn, *job.args)
+            job.value = job.context.run(_called, job.fn, job.args)
         except BaseException as error:  # SystemExit too: it would end the thread and leave the caller waiting
             job.error = error
         crew = self._crew
@@ -139,6 +141,11 @@ class _Worker(threading.Thread):
             crew.abandoned.discard(job)
         job.done.release()
         return staying
+
+
+@as_the_bot
+def _called(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    return fn(*args)
 
 
 class Pool:
@@ -227,7 +234,7 @@ def _ended(done: Any, limit_s: float, meanwhile: Callable[[], object] | None) ->
 
 def _inline(fn: Callable[..., T], args: tuple[Any, ...], begun: float) -> Outcome[T]:
     try:
-        value = contextvars.copy_context().run(fn, *args)
+        value = contextvars.copy_context().run(_called, fn, args)
     except Exception as error:
         return Outcome("failed", None, error, time.perf_counter() - begun)
     return Outcome("done", value, None, time.perf_counter() - begun)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from botobs.accounting.numbers import divide, number
+from botobs.accounting.numbers import divide, middle, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,6 @@ _ONE = Decimal(1)
 _LIKE_USD = {"USDT": "USD", "USDC": "USD"}
 _MOST = 20_000
 _UNKNOWN = ("", "")
-_TWO = number(2)
 
 
 class Currencies:
@@ -79,7 +78,7 @@ class Marks:
                 key, price = noted.popitem()
             except KeyError:  # another thread was faster
                 return
-            exact = divide(number(price[0]) + number(price[1]), _TWO) if isinstance(price, tuple) else number(price)
+            exact = middle(number(price[0]), number(price[1])) if isinstance(price, tuple) else number(price)
             self.set(*key, exact)
 
     def set(self, venue: str | None, symbol: str, price: Decimal) -> bool:

@@ -3,24 +3,30 @@
 The money rooms run under the context `EXACT`, which raises rather than round: that nothing was rounded is not a
 belief but checked at every operation. Where a division cannot come out even it is made by `divide`, and the
 remainder stays with whatever was divided.
+
+The bot's own decimal context, whatever it is, has no part in that: what is reached from outside is `exact`, or asks a
+context of its own (`EXACT.add`, `divide`, `copy_abs`). Nor does the bot's code meet `EXACT`: what it wants to be called
+with is called `as_the_bot`.
 """
 
 from __future__ import annotations
 
 import decimal
 import functools
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EXACT", "ZERO", "divide", "exact", "number", "ratio", "text"]
+__all__ = ["EXACT", "ROUGH", "ZERO", "as_the_bot", "divide", "exact", "middle", "number", "ratio", "root", "text"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 ZERO = Decimal(0)
+_TWO = Decimal(2)
 _MOST_DIGITS = 300
 _SHORT = 40  # text of no more than that is within both limits, unless it has an exponent
 _FARTHEST = 400  # no price or quantity is beyond 1e400, which is more than a float can say
@@ -46,6 +52,20 @@ _DIVISION = decimal.Context(
     traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
 )
 divide = _DIVISION.divide
+root = _DIVISION.sqrt
+#: For figures that are shown with fewer digits. Said in full: what is not said would be as `DefaultContext` has it.
+ROUGH = decimal.Context(
+    prec=10_000,
+    rounding=decimal.ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+#: What the bot has set for itself, while `EXACT` stands in its place.
+_bots: ContextVar[decimal.Context | None] = ContextVar("botobs_bots_decimal_context", default=None)
 _FLOAT = float.__repr__  # numpy's float64 is a float whose own repr says more than the number
 
 
@@ -115,7 +135,12 @@ def text(value: Decimal) -> str:
         ('0.0000001', '1.50', '1000')
     """
     written = str(value)
-    return format(value, "f") if "E" in written else written
+    return format(value, "f") if "E" in written or "e" in written else written  # small, if the bot's context says so
+
+
+def middle(one: Decimal, other: Decimal) -> Decimal:
+    """The price between the two of a quote."""
+    return divide(EXACT.add(one, other), _TWO)
 
 
 def ratio(part: Decimal, whole: Decimal) -> Decimal | None:
@@ -131,11 +156,32 @@ def exact(fn: Callable[P, R]) -> Callable[P, R]:
         before = decimal.getcontext()
         if before is EXACT:
             return fn(*args, **kwargs)
+        outer = _bots.set(before)
         decimal.setcontext(EXACT)
         try:
             return fn(*args, **kwargs)
         finally:
             decimal.setcontext(before)
+            _bots.reset(outer)
+
+    return run
+
+
+def as_the_bot(fn: Callable[P, R]) -> Callable[P, R]:
+    """Run `fn`, which calls a function of the bot's, under the context that the bot has set for itself.
+
+    Under `EXACT` a third could not be said, and a function that sets the precision would set it for all money.
+    """
+
+    @functools.wraps(fn)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if decimal.getcontext() is not EXACT:
+            return fn(*args, **kwargs)
+        decimal.setcontext(_bots.get() or decimal.Context())
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            decimal.setcontext(EXACT)
 
     return run
 

@@ -13,7 +13,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from botobs.accounting.lots import Lots
-from botobs.accounting.numbers import ZERO, divide
+from botobs.accounting.numbers import ZERO, divide, exact
 from botobs.accounting.trade import Accrual, Change, RoundTrip
 from botobs.quick import maker
 
@@ -44,7 +44,9 @@ _values = operator.attrgetter(*_ALL)
 
 
 class Position:
-    """One position and its sums, entry by entry in the order of time. Runs under `numbers.EXACT`.
+    """One position and its sums, entry by entry in the order of time.
+
+    Entries and `unrealized` run under `numbers.EXACT`; the properties see to it themselves, whoever asks.
 
     Attributes:
         instrument: How the symbol settles.
@@ -127,21 +129,25 @@ class Position:
         self._up = None  # whether the inventory is above zero; None: it is zero
 
     @property
+    @exact
     def cash(self) -> Decimal:
         """What changed hands, less fees."""
         return self.turn - self.fees
 
     @property
+    @exact
     def volume(self) -> Decimal:
         """Worth of all that was bought and sold, in the settlement currency."""
         return self.maker_volume + self.taker_volume + self.other_volume
 
     @property
+    @exact
     def realized(self) -> Decimal:
         """Gross, less fees, with funding."""
         return self.gross - self.fees + self.funding
 
     @property
+    @exact
     def avg_price(self) -> Decimal | None:
         """The average price of what is held, harmonic for inverse contracts; `None` when nothing is."""
         return self.instrument.price_of(self.inventory, self.basis)
@@ -157,6 +163,7 @@ class Position:
         return None if self.trade_id is None else self._opened_ts
 
     @property
+    @exact
     def trade(self) -> RoundTrip | None:
         """The open trade."""
         return None if self.trade_id is None else self._round_trip(self.trade_id, None)

@@ -6,7 +6,6 @@ time. A trade that made nothing is neither won nor lost, and ends a streak.
 
 from __future__ import annotations
 
-import decimal
 import math
 from collections import deque
 from decimal import Decimal
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from botobs.accounting.numbers import EXACT, ZERO, divide, number
+from botobs.accounting.numbers import EXACT, ZERO, divide, number, root
 from botobs.accounting.segments import Fall, deeper, read
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Figure", "MoneyFigure", "Outcome", "RollingStats", "RunningStats", "Sharpe", "sharpe"]
 
 _plus, _minus, _times = EXACT.add, EXACT.subtract, EXACT.multiply
-_ROOT = decimal.Context(prec=34)
 _NO_TRADES = "no trades"
 
 
@@ -275,7 +273,7 @@ class RunningStats:
         spread = _minus(_times(self.squares, n), _times(self.net, self.net))  # n times the sum of squared deviations
         if not spread:
             return Sharpe(bucket="trade", mean=mean, vol=0.0, n=self.trades, reason="no volatility")
-        vol = divide(spread, _times(n, _minus(n, Decimal(1)))).sqrt(_ROOT)
+        vol = root(divide(spread, _times(n, _minus(n, Decimal(1)))))
         ratio = float(divide(divide(self.net, n), vol))
         return Sharpe(bucket="trade", mean=mean, vol=float(vol), n=self.trades, annualized=ratio)
 

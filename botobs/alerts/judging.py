@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from botobs.accounting.numbers import as_the_bot
 from botobs.alerts.rules import Rule, filled, values_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Judge:
         return outcome.value
 
 
+@as_the_bot  # in a backtest it is asked in the middle of what the event follows from
 def _judged(rule: Rule, event: Event) -> Verdict | None:
     over = rule.until is not None and bool(rule.until(event))
     if not over and not (rule.when is None or bool(rule.when(event))):

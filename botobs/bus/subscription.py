@@ -9,6 +9,7 @@ from inspect import iscoroutine, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from botobs import timebox
+from botobs.accounting.numbers import as_the_bot
 from botobs.events import Event, Importance
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Subscription:
         """A call has ended, given up before or not."""
         self._stuck.discard(call)
 
+    @as_the_bot
     def call(self, event: Event) -> None:
         """Call it on this thread, or hand the call to its event loop; raises what it raises."""
         if self.asynchronous:

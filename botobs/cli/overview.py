@@ -159,7 +159,7 @@ def _positions(opened: OpenedAccount, kinds: list[str] | None) -> Iterator[dict[
             "symbol": key[2],
             "side": "long" if book.inventory > 0 else "short",
             "qty": said(book.inventory),
-            "avg_px": said(exact(lambda book=book: book.avg_price)()),
+            "avg_px": said(book.avg_price),
             "mark": said(mark),
             "value": said(None if mark is None else exact(book.instrument.worth)(book.inventory, mark)),
             "unrealized_pnl": said(None if mark is None else exact(book.unrealized)(mark)),

@@ -7,8 +7,10 @@ import os
 import shutil
 import sys
 import textwrap
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+
+from botobs.accounting.numbers import ROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +19,6 @@ __all__ = ["age", "count", "figure", "grid", "heading", "money", "percent", "pla
 
 _PLACES: Final = 8
 _DIGITS: Final = 4  # of what is smaller than the last place
-_ROUND: Final = Context(prec=10_000, rounding=ROUND_HALF_EVEN)
 _NONE: Final = "-"
 
 
@@ -37,7 +38,7 @@ def money(value: Decimal | str | None, least: int = 0) -> str:
     places = max(0, -exponent) if isinstance(exponent, int) else 0
     most = -found.adjusted() + _DIGITS - 1 if found.adjusted() < -_PLACES + 2 else _PLACES
     if places > most:
-        found = found.quantize(Decimal(1).scaleb(-most), context=_ROUND)
+        found = found.quantize(Decimal(1).scaleb(-most, ROUGH), context=ROUGH)
     whole, _, rest = format(found, ",f").partition(".")
     rest = rest.rstrip("0").ljust(least, "0")
     return f"{whole}.{rest}" if rest else whole

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+
+from botobs.accounting.numbers import ROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,7 +18,6 @@ __all__ = ["table"]
 
 _WIDTH: Final = 80
 _BAR: Final = 28
-_ROUND: Final = Context(prec=10_000, rounding=ROUND_HALF_EVEN)
 _DIGITS: Final = 8
 
 
@@ -179,8 +180,8 @@ def _places(amounts: Iterable[Decimal | None]) -> int:
 def _money(amount: Decimal | None, places: int) -> str:
     if amount is None:
         return "-"
-    found = amount.quantize(Decimal(1).scaleb(-places), context=_ROUND)
-    return format(found or abs(found), ",f")
+    found = amount.quantize(Decimal(1).scaleb(-places, ROUGH), context=ROUGH)
+    return format(found or found.copy_abs(), ",f")
 
 
 def _exact(value: Decimal | None) -> str:
@@ -190,7 +191,7 @@ def _exact(value: Decimal | None) -> str:
     found = value
     exponent = found.as_tuple().exponent
     if isinstance(exponent, int) and -exponent > _DIGITS:
-        found = found.quantize(Decimal(1).scaleb(min(-_DIGITS, found.adjusted() - 4)), context=_ROUND)
+        found = found.quantize(Decimal(1).scaleb(min(-_DIGITS, found.adjusted() - 4), ROUGH), context=ROUGH)
     whole, _, rest = format(found, ",f").partition(".")
     return f"{whole}.{rest.rstrip('0')}".rstrip(".")
 
@@ -204,7 +205,9 @@ def _when(ts: str | None) -> str:
 
 
 def _ms(ms: float) -> str:
-    return f"{ms:,.3g} ms" if ms < 10_000 else _lasted(ms / 1_000)
+    if ms >= 10_000:
+        return _lasted(ms / 1_000)
+    return f"{ms:.3g} ms" if ms < 999.5 else f"{ms:,.0f} ms"  # three digits of 1,000 are 1e+03
 
 
 def _lasted(seconds: float) -> str:

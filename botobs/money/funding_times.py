@@ -109,7 +109,7 @@ class FundingTimes:
             return
         if found is None:
             return
-        if abs(found) > _MOST_RATE:
+        if found.copy_abs() > _MOST_RATE:
             self._say(
                 f"huge {symbol}", f"the rate of {symbol}, {text(found)}, is above 10 %: nothing is accrued with it"
             )

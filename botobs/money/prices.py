@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from botobs.accounting.entries import moment
-from botobs.accounting.numbers import divide, number
+from botobs.accounting.numbers import middle, number
 from botobs.accounting.routes import known_name, name, shown
 from botobs.events import BarClosed
 from botobs.money.tail import Work
@@ -214,10 +214,7 @@ class Prices:
 def _price(price: Any, bid: Any, ask: Any) -> Decimal | None:
     """The price, else the middle of the quote; `None` if there is none."""
     try:
-        found = number(price) if price is not None else divide(number(bid) + number(ask), _TWO)
+        found = number(price) if price is not None else middle(number(bid), number(ask))
     except Exception:
         return None
     return found if found > 0 else None
-
-
-_TWO = number(2)

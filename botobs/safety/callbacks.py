@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 
 from botobs import timebox
+from botobs.accounting.numbers import as_the_bot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -112,6 +113,7 @@ class Caller:
             self.loop = loop
         return self.loop is not None
 
+    @as_the_bot
     def call(
         self,
         fn: Callable[..., Any],
@@ -141,6 +143,7 @@ class Caller:
             self._faults.error(self._where, error)
         return called
 
+    @as_the_bot
     def here(
         self,
         fn: Callable[..., Any],

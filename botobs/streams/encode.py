@@ -228,7 +228,7 @@ def _whole(number: int) -> int | str:
 def _decimal(number: Decimal) -> str | None:
     if not Decimal.is_finite(number):
         return None
-    text = Decimal.__str__(number)
+    text = Decimal.__str__(number).upper()  # a small e, if the bot's decimal context says so
     # 1E-8 reads better as 0.00000001 and means the same; 1E+8 stays, as zeros would claim digits nobody gave
     if "E-" in text and Decimal.adjusted(number) > -30:
         return Decimal.__format__(number, "f")

@@ -67,6 +67,14 @@ def test_it_stays_within_80_columns(amount):
     assert all(line.isprintable() for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("ms", "shown"), [(0.5, "0.5 ms"), (999.4, "999 ms"), (999.6, "1,000 ms"), (4321.0, "4,321 ms"), (12_000.0, "12s")]
+)
+def test_no_time_is_shown_with_an_exponent(ms, shown):
+    side = Behind(order_id="o1", orders=1, fills=1, sent_to_fill_ms=ms)
+    assert f" {shown} from there to the first fill" in str(explained(D(1), net=D(1), entry=side))
+
+
 def test_without_unicode():
     found = explained(D(4), D(-6), D(1), net=D(-1))
     assert "\n".join(table(found, solid="#", line="-")).isascii()

@@ -17,7 +17,7 @@ from botobs.accounting.exchange.objects import DECODER, trades_in
 from botobs.accounting.exchange.source import Source
 from botobs.accounting.exchange.trades import Trades, open_trades
 from botobs.accounting.exchange.trades import reading as reading_of
-from botobs.accounting.numbers import ZERO, exact, number
+from botobs.accounting.numbers import ROUGH, ZERO, exact, number
 from botobs.accounting.numbers import text as written
 from botobs.errors import BotobsError
 
@@ -318,9 +318,6 @@ def _agrees(ours: Decimal, theirs: Decimal, allowed: Decimal | None, places: int
         return abs(ours - theirs) <= allowed
     digits = min(max(places, -int(theirs.as_tuple().exponent)), _MOST_PLACES)
     unit = Decimal(1).scaleb(-digits)
-    with decimal.localcontext(_LOOSE):
+    with decimal.localcontext(ROUGH):
         said = theirs.quantize(unit, decimal.ROUND_HALF_EVEN)
         return any(ours.quantize(unit, rounding) == said for rounding in _ROUNDINGS)
-
-
-_LOOSE = decimal.Context(prec=2_000, traps=[decimal.InvalidOperation])

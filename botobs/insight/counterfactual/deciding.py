@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from botobs.accounting.numbers import ZERO, number
+from botobs.accounting.numbers import ZERO, exact, number
 from botobs.accounting.routes import known_name, name
 from botobs.accounting.sides import side
 from botobs.events.money import FillBooked, OrderAnnounced, OrderCancelled, TradeClosed, TradeOpened
@@ -262,6 +262,7 @@ class Deciding:
             trace_id=tick.id if tick is not None and tick.keeps else None,
         )  # fmt: skip
 
+    @exact
     def _would_reduce(self, symbol: str, sign: int, qty: Decimal | None) -> bool:
         """Whether that would make what is held smaller, as far as can be told without waiting."""
         account = self._account
@@ -273,6 +274,7 @@ class Deciding:
             account.lock.release()
         return bool(held) and (held > 0) != (sign > 0) and qty <= abs(held)
 
+    @exact
     def _worth(self, venue: Any, symbol: str, qty: Decimal, price: float) -> Decimal | None:
         try:
             return abs(self._account.instruments.get(name(venue), symbol).worth(qty, number(price)))

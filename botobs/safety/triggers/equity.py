@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from botobs.accounting.numbers import EXACT, ZERO, number
+from botobs.accounting.numbers import EXACT, ZERO, divide, number
 from botobs.safety.triggers.base import Trigger, Verdict, duration, text_of
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ class OfEquity(Trigger):
         top = self.counts_from()
         if top is None or self.value is None or self.halt_at == _NEVER:
             return None
-        way = top - self.halt_at
-        return float((top - self.value) / way) if way > 0 else 1.0
+        way = _minus(top, self.halt_at)
+        return float(divide(_minus(top, self.value), way)) if way > 0 else 1.0
 
     def inputs(self) -> dict[str, Any]:
         """The figures that decide it."""
@@ -161,7 +161,7 @@ class FromPeak(OfEquity):
         self.stirred = True
         if self.top > self.kept:
             self.pressing = True
-            self.kept = _plus(self.top, _times(abs(self.top), _STEP))
+            self.kept = _plus(self.top, _times(self.top.copy_abs(), _STEP))
         self._levels()
 
     def _levels(self) -> None:
