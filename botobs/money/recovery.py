@@ -21,7 +21,7 @@ from botobs.trackers.life import FillContext, Place
 from botobs.trackers.slippage import slipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, KeysView, Mapping
 
     from botobs.accounting.account import Account
     from botobs.accounting.checkpoint import Restored
@@ -59,7 +59,10 @@ def catch_up(  # noqa: PLR0917 - each is another part of the room
     last = {event.trade_id: event for event in events if isinstance(event, TradeClosed)}
     if not last and not restored.composed.last:
         return
-    known = _recorded(history)
+    try:
+        known = _recorded(history, last.keys())
+    except OSError:  # it is in the log; a record that begins at the first revision again would contradict those there
+        return
     for trade_id, event in last.items():
         before = known.get(trade_id)
         if event.undone:
@@ -74,15 +77,22 @@ def catch_up(  # noqa: PLR0917 - each is another part of the room
             trades.recorded(trade_id, revision_of(record))
 
 
-def _recorded(history: Any) -> dict[str, Mapping[str, Any]]:
-    """Each trade in its highest revision."""
-    known: dict[str, Mapping[str, Any]] = {}
-    with contextlib.suppress(OSError):
-        for record in history.latest("trade_lifecycle", _RECORDS_BACK):
-            name = record.get("trade_id")
-            if isinstance(name, str) and revision_of(record) >= revision_of(known.get(name, {})):
-                known[name] = record
+def _recorded(history: Any, wanted: KeysView[str]) -> dict[str, Mapping[str, Any]]:
+    """Each trade in its highest revision: the latest ones, and those of `wanted` however old they are."""
+    records = history.latest("trade_lifecycle", _RECORDS_BACK)
+    known = _highest(records)
+    if len(records) >= _RECORDS_BACK and (older := wanted - known.keys()):
+        known |= _highest(history.read("trade_lifecycle", having=[b'"%s"' % one.encode() for one in older]))
     return known
+
+
+def _highest(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        name = record.get("trade_id")
+        if isinstance(name, str) and revision_of(record) >= revision_of(found.get(name, {})):
+            found[name] = record
+    return found
 
 
 def _published(event: TradeClosed, publish: Callable[[Event], object]) -> Mapping[str, Any]:

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 from botobs.streams.reader import StreamReader
 
 if TYPE_CHECKING:
+    import datetime as dt
     import os
+    from collections.abc import Collection, Iterator
+    from typing import TypeAlias
 
     from botobs.faults import Faults
+
+    Bound: TypeAlias = dt.datetime | str | float | None
 
 __all__ = ["EarlierRuns"]
 
@@ -35,9 +40,25 @@ class EarlierRuns(StreamReader):
         try:
             return super().latest(stream, n)
         except OSError as error:
-            self._faults.say(
-                "restart",
-                stream,
-                f"the records of {stream} cannot be read, so what an earlier run left undone stays so: {error}",
-            )
+            self._say(stream, error)
             raise
+
+    def read(
+        self, stream: str, start: Bound = None, end: Bound = None, *, having: Collection[bytes] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """The records from `start` up to `end`, in the order they were written.
+
+        Raises:
+            OSError: They cannot be read; that is in the log.
+        """
+        try:
+            yield from super().read(stream, start, end, having=having)
+        except OSError as error:
+            self._say(stream, error)
+            raise
+
+    def _say(self, stream: str, error: OSError) -> None:
+        said = f"the records of {stream} cannot be read, so what an earlier run left undone stays so: {error}"
+        if stream == "trade_lifecycle":
+            said += "; `botobs performance --backfill` makes up for it"
+        self._faults.say("restart", stream, said)

@@ -38,9 +38,8 @@ def bot(tmp_path):
                 data_dir=self.data_dir,
                 clock=self.clock,
                 durability="os",
-                strict=True,
                 starting_equity=1000,
-                **settings,
+                **{"strict": True, **settings},
             )
 
         def restart(self):
@@ -238,6 +237,54 @@ def test_a_revision_whose_record_was_lost_is_written_at_the_next_start(bot):
         key: one.get("undone") for key, one in here.items()
     }
     assert found["t1"]["realized_pnl_usd"] == here["t1"]["realized_pnl_usd"]
+
+
+def _closed_twice_and_crashed(bot):
+    """A trade in its second revision, and a checkpoint that has not heard of it."""
+    bot.fill("buy", 1, 100, "1", ts="2026-01-02T09:00:00Z")
+    bot.obs.flush(10)
+    bot.obs._money.save(last=True)
+    kept = {path: (bot.data_dir / path).read_bytes() for path in ("state/account.json", "state/live.json")}
+    bot.fill("sell", 1, 110, "2", ts="2026-01-02T09:10:00Z")
+    bot.obs.funding(S, -1, ts="2026-01-02T09:04:00Z")
+    assert bot.known()["t1"]["revision"] == 2
+    after = bot.data_dir.parent / "after"
+    copy_of(bot.data_dir, after)
+    bot.obs.shutdown(10)
+    for path, content in kept.items():
+        (after / path).write_bytes(content)
+    bot.data_dir = after
+
+
+def test_what_cannot_be_read_is_not_recorded_anew(bot, caplog):
+    _closed_twice_and_crashed(bot)
+    records_file = bot.data_dir / "logs" / "trade_lifecycle.jsonl"
+    before = records_file.read_bytes()
+    archived = bot.data_dir / "logs" / "archive" / "trade_lifecycle-20260101T000000.000000Z.jsonl.gz"
+    archived.mkdir(parents=True)  # nothing that can be read
+    bot.begin(strict=False)
+    bot.obs.flush(10)
+    assert records_file.read_bytes() == before  # a first revision would contradict the second
+    assert "the records of trade_lifecycle cannot be read" in caplog.text and "--backfill" in caplog.text
+    archived.rmdir()
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_record_is_found_however_many_came_after_it(bot, monkeypatch, far):
+    _closed_twice_and_crashed(bot)
+    records_file = bot.data_dir / "logs" / "trade_lifecycle.jsonl"
+    if far:
+        monkeypatch.setattr("botobs.money.recovery._RECORDS_BACK", 3)
+        with records_file.open("a", encoding="utf-8") as file:
+            file.writelines(f'{{"trade_id":"byhand-{n}"}}\n' for n in range(4))
+    before = records_file.read_bytes()
+    bot.begin()
+    bot.obs.flush(10)
+    assert records_file.read_bytes() == before
+    bot.obs.funding(S, -2, ts="2026-01-02T09:05:00Z")
+    bot.obs.flush(10)
+    [last] = [one for one in StreamReader(bot.data_dir).read("trade_lifecycle") if one["trade_id"] == "t1"][-1:]
+    assert (last["revision"], Decimal(last["net_pnl_usd"])) == (3, 7)
 
 
 @pytest.mark.parametrize("again", ["crash", "restart"])
