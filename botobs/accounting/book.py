@@ -282,6 +282,7 @@ class Book(Position):
             **dict(zip(SUMS, map(str, _sums(self)), strict=True)),
             "lots": [[str(qty), str(worth), str(price), seq] for qty, worth, price, seq in self.lots],
             "accruals": [[_plain(value) for value in accrual] for accrual in self.accruals.values()],
+            "forgotten": self.forgotten,
             "trade": None if self.trade_id is None else {said: _plain(getattr(self, name)) for name, said in _TRADE},
         }
 
@@ -305,6 +306,7 @@ class Book(Position):
                 for qty, worth, price, *seq in state["lots"]
             )
         book.accruals = {row[0]: _accrual(row) for row in state.get("accruals", ())}
+        book.forgotten = state.get("forgotten", 0)
         if state["trade"] is not None:
             for name, said in _TRADE:
                 value = state["trade"][said]

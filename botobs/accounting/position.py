@@ -33,7 +33,7 @@ SUMS = (
     "inventory", "basis", "gross", "fees", "funding", "accrued", "turn", "maker_volume", "taker_volume", "other_volume",
     "loose_gross", "loose_fees", "loose_funding",
 )  # fmt: skip
-COUNTS = ("fills", "last_price", "unpriced", "accruals")
+COUNTS = ("fills", "last_price", "unpriced", "accruals", "forgotten")
 # what is told of an open trade; the zeros are the sums as they were before it
 TRADE = (
     "trade_id", "_opened_ts", "_first_seq", "_last_seq", "_entry_qty", "_entry_worth", "_max_qty",
@@ -68,6 +68,7 @@ class Position:
         last_price: The last fill's price.
         unpriced: Fees that could not be valued, by asset; never changed in place.
         accruals: The last ones of what is accrued, by number, the oldest first; never changed in place.
+        forgotten: How many more are accrued, before those.
         trade_id: The open trade; `None` while flat or within the dust.
         loose_gross: What closing a carried dust brought while no trade was open.
         loose_fees: Fees of fills that touched no trade.
@@ -94,6 +95,7 @@ class Position:
     last_price: Decimal | None
     unpriced: dict[str, Decimal]
     accruals: dict[int, Accrual]
+    forgotten: int
     trade_id: str | None
     _opened_ts: str
     _first_seq: int
@@ -122,7 +124,7 @@ class Position:
         self._closed: list[RoundTrip] = []
         for name in SUMS:
             setattr(self, name, ZERO)
-        self.fills, self.last_price, self.unpriced, self.accruals = 0, None, {}, {}
+        self.fills, self.last_price, self.unpriced, self.accruals, self.forgotten = 0, None, {}, {}, 0
         self.trade_id, self._opened_ts, self._first_seq, self._last_seq, self._fills0 = None, "", 0, 0, 0
         self._entry_qty = self._entry_worth = self._max_qty = ZERO
         self._inventory0 = self._turn0 = self._gross0 = self._fees0 = self._funding0 = ZERO
@@ -224,6 +226,7 @@ class Position:
         self.accruals = {**self.accruals, seq: Accrual(seq, ts, self.inventory, rate, mark, amount, self.trade_id)}
         if len(self.accruals) > _MOST_ACCRUALS:
             del self.accruals[next(iter(self.accruals))]
+            self.forgotten += 1
         self.accrued += amount
         return self._fund(amount)
 

@@ -161,8 +161,7 @@ def _joined(
         reasons["fees"] = f"{missing} fills came without a fee and counted as free of one"
     waiting = _unpaid(account, chosen, start)
     if waiting:
-        said = "1 payment is" if waiting == 1 else f"{waiting:,} payments are"
-        reasons["funding"] = f"{said} accrued and not reported yet"
+        reasons["funding"] = f"{waiting} accrued and not reported yet"
     return Totals(
         **sum_.sums(),
         **_equity(account, curve, reasons),
@@ -209,13 +208,22 @@ def _inventory(account: Account, chosen: tuple[bool, ...]) -> dict[str, Decimal]
     return {symbol: qty for symbol, qty in held.items() if qty}
 
 
-def _unpaid(account: Account, chosen: tuple[bool, ...], start: str | None) -> int:
-    """How many payments are accrued, of funding times in the window."""
-    return sum(
-        start is None or accrual.ts >= start
-        for key, book in account.books.items() if key[4] in chosen
-        for accrual in book.accruals.values()
-    )  # fmt: skip
+def _unpaid(account: Account, chosen: tuple[bool, ...], start: str | None) -> str | None:
+    """How many payments are accrued, of funding times in the window; `None`: none is."""
+    count, more = 0, False
+    for key, book in account.books.items():
+        if key[4] not in chosen:
+            continue
+        listed = sum(start is None or accrual.ts >= start for accrual in book.accruals.values())
+        count += listed
+        if start is None:
+            count += book.forgotten
+        elif book.forgotten and listed == len(book.accruals):  # when those before were due, the book does not know
+            more = True
+    if not count and not more:
+        return None
+    said = "1 payment is" if count == 1 and not more else f"{count:,} payments are"
+    return f"at least {said}" if more else said
 
 
 def _unpriced(books: Mapping[BookKey, Book], chosen: tuple[bool, ...]) -> dict[str, Decimal]:

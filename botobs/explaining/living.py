@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from decimal import Decimal
 
-    from botobs.accounting.book import Book
     from botobs.accounting.books import Books
     from botobs.accounting.instruments import Instrument
     from botobs.accounting.trade import RoundTrip
@@ -65,9 +64,12 @@ def live(books: Books, key: BookKey, trade_id: str, opened: str, until: str | No
     """
     book, entries = life_since(books, key, opened, until)
     legs: list[Leg] = []
+    accrued = ZERO  # the book itself lists only the last ones
     for entry in entries:
-        before = book.trade if book.trade_id == trade_id else None
+        before, due = book.trade if book.trade_id == trade_id else None, book.accrued
         change = book.put(entry)
+        if book.trade_id == trade_id:
+            accrued += book.accrued - due
         after = book.trade if book.trade_id == trade_id else None
         if after is None:
             after = next((trip for trip in change.closed if trip.trade_id == trade_id), None)
@@ -77,15 +79,11 @@ def live(books: Books, key: BookKey, trade_id: str, opened: str, until: str | No
         if leg is not None:
             legs.append(leg)
         if after.closed_ts is not None:
-            return Lived(key, after, tuple(legs), accrued=_accrued(book, trade_id))
+            return Lived(key, after, tuple(legs), accrued=accrued)
     trip = book.trade
     if trip is None or trip.trade_id != trade_id:
         return None
-    return Lived(key, trip, tuple(legs), book.inventory, book.basis, _accrued(book, trade_id))
-
-
-def _accrued(book: Book, trade_id: str) -> Decimal:
-    return sum((due.amount for due in book.accruals.values() if due.trade_id == trade_id), ZERO)
+    return Lived(key, trip, tuple(legs), book.inventory, book.basis, accrued)
 
 
 def _grown(seq: int, ts: str, price: Any, before: RoundTrip | None, after: RoundTrip) -> Leg | None:

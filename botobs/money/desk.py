@@ -96,13 +96,15 @@ class Desk(FillDesk):
             side = position_side_of(said.get("position_side"))
         except Refused as refused:
             return self._refused("funding", str(refused), {"symbol": symbol, "amount": amount, **said}, None)
-        rate, now = said.get("rate"), self._wall()
+        (rate, odd), now = _rate(said.get("rate")), self._wall()
+        if odd is not None:  # the payment counts all the same
+            self._faults.say("funding", "rate", f"funding of {named}: {odd}")
         words = {key: name(said.get(key)) for key in ("funding_id", "account", "venue")} | {"position_side": side}
         if self.funds is not None:
             self.funds.cross(now)  # it may be the payment for what is due by now
         with self.account.lock:
             booking = self.account.fund(
-                named, value, ts=ts, rate=None if rate is None else _rate(rate), trace_id=place.trace_id,
+                named, value, ts=ts, rate=rate, trace_id=place.trace_id,
                 near=Near() if self.funds is None else self.funds.near(named), **words,
             )  # fmt: skip
             for one in () if booking.ticket is None else (booking, *booking.also):
@@ -125,7 +127,7 @@ class Desk(FillDesk):
         trade_id = None if booking.change is None else booking.change.trade_id
         self._moved(None)
         return FillReport(
-            booked=True, durable=durable, trade_id=trade_id,
+            booked=True, durable=durable, trade_id=trade_id, reason=odd,
             late=booking.change is not None and booking.change.late,
             position=None if booking.book is None else booking.book.inventory,
         )  # fmt: skip
@@ -210,11 +212,12 @@ def _number(what: str, value: Any) -> Decimal:
         raise Refused(f"{what}: {error if type(error) is ValueError else 'not a number'}") from error
 
 
-def _rate(value: Any) -> str | None:
+def _rate(value: Any) -> tuple[str | None, str | None]:
+    """A payment's rate as text; and what is wrong with it, if it is none."""
     try:
-        return text(number(value))
-    except Exception:
-        return None
+        return None if value is None else text(_number("rate", value)), None
+    except Refused as refused:
+        return None, f"booked without its rate: {refused}"
 
 
 def _held(line: Mapping[str, Any]) -> Held:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botobs.accounting.booking import Booking
 from botobs.accounting.entries import read_fill
 from botobs.accounting.numbers import ZERO, exact
-from botobs.accounting.routes import Refused, name
+from botobs.accounting.routes import Refused, name, shown
 from botobs.events import FillBooked, FillConflict, FillRefused
 from botobs.money.report import SAID, FillReport, Place
 from botobs.money.tail import Work
@@ -164,6 +164,8 @@ class FillDesk:
             told = dict(zip(SAID, said, strict=True)) | {"symbol": symbol, "side": side, "venue": venue}
             told |= {"account": account, "strategy": strategy}
             return self._refused("fill", str(refused), {"order_id": order_id, **told, **(more or {})}, key)
+        if role is not None and entry.route.role is None and name(role) is not None:
+            self._faults.say("fill", "role", f"fill: unknown role: {shown(role)}; maker or taker; it counts as neither")
         books = self.account
         calm = self._sampler
         if not calm.since <= now < calm.until:

@@ -265,6 +265,9 @@ class Funding:
                 if booking.ticket is not None:
                     self._unsafe = done = True
                     assert booking.accrual is not None
+                    if account.books[key].forgotten:
+                        self._faults.say("funding", f"unpaid {symbol}", f"the funding of {symbol} was accrued so often "
+                                         "without a payment that `obs.accrued` has the last ones only")  # fmt: skip
                     lots = self.costs.lots_of(key, booking.accrual)
                     self._tail.put(Work(self._follow, (booking, lots, self._clock.time_ns())))
             busy = busy or booking.reason is not None  # beneath a signal handler

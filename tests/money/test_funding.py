@@ -436,6 +436,55 @@ def test_of_what_is_never_paid_all_is_counted_and_little_kept():
         assert bot.funding == (D("-3.78"), D("-2.78"))
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_of_what_is_not_listed_any_more_it_is_known_how_much_it_is(tmp_path, caplog, restarted):
+    bot = Bot(start="2026-01-01T00:00:00Z", rate=None, data_dir=tmp_path)
+    begun, hour = epoch_ns("2026-01-01T01:00:00Z"), 3_600 * NS
+    for n in range(140):  # of the first twelve, the sum is nothing
+        bot.obs.funding_rate(S, "0.0001" if n % 2 else "-0.0001", stamp(begun + n * hour))
+        bot.clock.set(stamp(begun + n * hour + NS))
+    assert bot.funding == (0, 0) and len(bot.obs.accrued) == 128
+    assert "`obs.accrued` has the last ones only" in caplog.text
+    if restarted:
+        bot.obs.shutdown(5)
+        bot.obs = botobs.start("bot", mode="backtest", clock=bot.clock, data_dir=tmp_path, starting_equity=10_000)
+    reasons = [bot.obs.totals(window).reasons.get("funding") for window in ("all", "6h", "300h")]
+    assert reasons[0] == "140 payments are accrued and not reported yet"
+    assert reasons[1] == "6 payments are accrued and not reported yet"
+    assert reasons[2] == "at least 128 payments are accrued and not reported yet"
+    found = bot.obs.explain(bot.obs.trades.open[0].trade_id)
+    assert {part.name: part for part in found.parts}["funding"].amount == 0
+    bot.obs.funding(S, "0.03", ts=stamp(begun + NS))
+    assert bot.funding == (D("0.01"), D("-0.02"))  # it took the place of 0.02
+    assert bot.obs.totals().reasons["funding"].startswith("139 payments")
+    for n in range(1, 140):
+        bot.obs.funding(S, "-0.03" if n % 2 else "0.03", ts=stamp(begun + n * hour + NS))
+    assert bot.funding == (0, 0) and bot.obs.accrued == () and "funding" not in bot.obs.totals().reasons
+    bot.obs.shutdown(5)
+
+
+def test_explained_is_all_that_is_accrued(tmp_path):
+    with Bot(start="2026-01-01T00:00:00Z", rate=None, data_dir=tmp_path) as bot:
+        begun = epoch_ns("2026-01-01T01:00:00Z")
+        for n in range(130):
+            bot.obs.funding_rate(S, "0.0001", stamp(begun + n * 3_600 * NS))
+            bot.clock.set(stamp(begun + n * 3_600 * NS + NS))
+        assert bot.funding == (D("-2.6"), D("-2.6"))
+        [trade] = bot.obs.trades.open
+        funding = {part.name: part for part in bot.obs.explain(trade.trade_id).parts}["funding"]
+        assert funding.amount == D("-2.6") and funding.reason.startswith("-2.6000 of it is due")
+
+
+@pytest.mark.parametrize("rate", ["abc", float("nan"), True, [], D("Infinity")])
+def test_a_rate_that_is_none_is_said_and_the_payment_counts(rate, caplog):
+    with Bot() as bot:
+        report = bot.obs.funding(S, "-1.5", rate=rate, ts="2026-01-09T08:00:00Z")
+        assert report.booked and "booked without its rate: rate: not a " in report.reason
+        assert "funding of BTCUSDT: booked without its rate" in caplog.text
+        assert "rate" not in bot.obs.ledger.latest(1)[0] and bot.funding == (D("-1.5"), 0)
+        assert bot.obs.funding(S, "-1", rate="0.0001", ts="2026-01-09T16:00:00Z").reason is None
+
+
 def test_what_reads_lines_comes_to_the_same_sum():
     with Bot() as bot:
         bot.at(T0)

@@ -100,6 +100,13 @@ def test_every_form_of_time(obs, ts):
     assert obs.ledger.latest(1)[0]["ts"] == "2026-01-02T03:04:05.678901Z"
 
 
+@pytest.mark.parametrize(("role", "told"), [("foo", True), (3, True), ("", False), (None, False), (" Taker ", False)])
+def test_a_role_that_is_none_is_said(obs, role, told, caplog):
+    assert buy(obs, role=role).booked
+    assert ("unknown role" in caplog.text) is told
+    assert obs.totals().maker_volume == 0
+
+
 def test_a_naive_datetime_is_utc_and_warned_once(obs, caplog):
     for hour in (1, 2):
         assert buy(obs, ts=dt.datetime(2026, 1, 2, hour)).booked
