@@ -16,7 +16,6 @@ from botobs.explaining.waterfall import Leg
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from decimal import Decimal
 
     from botobs.accounting.books import Books
     from botobs.accounting.instruments import Instrument
