@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +50,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do it; 1 if it could not be done."""
-    path = data_dir_of(options)
+    try:
+        return _done_in(data_dir_of(options), options)
+    except OSError as error:
+        if options.action not in ("trip", "reset"):
+            raise
+        # the error may name a draft that nobody knows
+        where = "the state of the switch" if str(error.filename).endswith(".tmp") else error.filename or "the disk"
+        who = "; it takes the bot's own user" if isinstance(error, PermissionError) else ""
+        complain(f"botobs kill {options.action}: NOTHING WAS DONE: {where}: {error.strerror or error}{who}")
+        return 1
+
+
+def _done_in(path: Path, options: argparse.Namespace) -> int:
     if options.action == "trip":
         return _trip(path, options)
     if not any((path / name).is_dir() for name in _TRACES):
@@ -75,6 +88,8 @@ def _told(path: Path, found: dict[str, Any]) -> list[str]:
     figures = found.get("inputs") or {}
     said.extend(f"  {plain_line(name, 40)}: {plain_line(value)}" for name, value in figures.items())
     said.append(f"  {'bot':<8}{'runs' if found['running'] else 'does not run'}")
+    if found["state"] != "active":
+        said.append(f"  {'to arm':<8}botobs kill reset --data-dir {shlex.quote(str(path))} --by WHO --reason WHY")
     return said
 
 

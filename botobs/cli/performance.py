@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from botobs.performance import Performance  # noqa: PLC0415  # not for --help
 
     terms = terms_in(path, settings)
+    _look_into(path)
     performance = Performance.load(
         path, timezone=terms.timezone, rolling_window=settings.performance_rolling_window,
         starting_equity=terms.starting_equity,
@@ -88,6 +90,20 @@ def run(options: argparse.Namespace) -> int:
     else:
         say(_told(str(path), performance, summary, window, options))
     return 0
+
+
+def _look_into(path: Path) -> None:
+    """See that there is something, and that one may look: else it would pass for a bot that has closed no trade.
+
+    Raises:
+        NoDataError: No bot has run here.
+        OSError: It may not be read.
+    """
+    folders = [path / name for name in ("logs", "metrics") if (path / name).is_dir()]
+    if not folders:
+        raise NoDataError(f"no bot has run in {path}; --data-dir says where the bot writes")
+    for folder in folders:
+        os.scandir(folder).close()
 
 
 def _is_window(said: str | None) -> bool:

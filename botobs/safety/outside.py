@@ -118,7 +118,9 @@ def reset(folder: Path, by: str, reason: str, *, clock: Clock | None = None) -> 
         if before.damage is None and not before.level:
             return Answer(ok=True, reason="it is active already")
         if before.damage is not None and running(folder):
-            return Answer(ok=False, reason="the state file is damaged; the running bot mends it within a second: again")
+            return Answer(
+                ok=False, reason="the state file is damaged; the running bot mends it within a second: try again then"
+            )
         _write(folder, before, state=ACTIVE, reason=why, by=who, clock=clock)
     return Answer(ok=True)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from botobs.accounting.ledger import Ledger
 from botobs.accounting.ledger.chain import FIRST, link, seal
 from tests.accounting.ledgers import Bench, add, soon
 
@@ -204,6 +205,17 @@ def test_a_loss_under_a_running_ledger_is_found_by_it_without_a_head(tmp_path):
     bench.live.write_bytes(b"".join(lines_of(bench.live)[:-1]))
     assert "the last line is seq 2" in ledger.verify().problem
     bench.close()
+
+
+def test_a_file_without_a_line_of_a_ledger_is_not_whole(tmp_path):
+    for content, ok in ((b"", True), (b"torn", True), (b"something else\n", False), (b"\x93\n\x00\nmore\n\n", False)):
+        live = tmp_path / "metrics" / "fills.jsonl"
+        live.parent.mkdir(exist_ok=True)
+        live.write_bytes(content)
+        found = Ledger(tmp_path, read_only=True).verify()
+        assert found.ok is ok, (content, found)
+        if not ok:
+            assert (found.problem, found.line_no, found.seq) == ("no line is one of a ledger", 1, 1)
 
 
 @settings(max_examples=120, deadline=None)

@@ -15,7 +15,7 @@ import pytest
 import botobs
 from botobs.errors import TradingHalted
 from botobs.safety import outside
-from tests.cli.world import ROOT, ask, ask_json, botobs_process, fills, snapshot, trade
+from tests.cli.world import ROOT, ask, ask_json, botobs_process, fills, snapshot, somebody_elses, trade
 from tests.soak.processes import Bot
 
 BOT = """
@@ -91,6 +91,25 @@ def test_status_says_what_the_bot_says(capsys, bot):
     assert (status, err) == (0, "")
     assert out.startswith("data: reduce_only since 20")
     assert "reason  x" in out and "bot     runs" in out  # noqa: PT018
+
+
+def test_a_status_that_is_not_active_says_how_to_arm_it(capsys):
+    trade("my data", said=fills(2))
+    assert "to arm" not in ask(capsys, "--data-dir", "my data", "kill", "status")[1]
+    _, out, _ = ask(capsys, "--data-dir", "my data", "kill", "trip", "--reason", "x")
+    (line,) = [line for line in out.splitlines() if "to arm" in line]
+    words = shlex.split(line.removeprefix("  to arm  botobs "))
+    assert ask(capsys, *words)[0] == 0 and ask(capsys, *words, "--data-dir", "my data")[0] == 0
+    assert outside.standing(Path("my data/state")).state == "active"
+
+
+def test_what_could_not_be_done_says_that_nothing_was(capsys):
+    with somebody_elses("state") as data:
+        for words in (("trip", "--reason", "r"), ("reset", "--by", "me", "--reason", "r")):
+            status, out, err = ask(capsys, "--data-dir", str(data), "kill", *words)
+            assert (status, out) == (1, "")
+            assert err.startswith(f"botobs kill {words[0]}: NOTHING WAS DONE: ") and ".tmp" not in err
+            assert err.endswith("Permission denied; it takes the bot's own user\n")
 
 
 def test_a_drill_calls_everybody_and_changes_nothing(capsys, bot):
@@ -273,4 +292,4 @@ def test_text_from_outside_moves_no_cursor(capsys):
     assert ask(capsys, "kill", "trip", "--reason", "a\x1b[2J\nb", "--by", "x\x07")[0] == 0
     out = ask(capsys, "kill", "status")[1]
     assert all(char.isprintable() or char == "\n" for char in out)
-    assert len(out.splitlines()) == 4
+    assert len(out.splitlines()) == 5

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import botobs
-from tests.cli.world import MINUTE, ROOT, T0, ask, ask_json, botobs_process, fills, snapshot, trade
+from tests.cli.world import MINUTE, ROOT, T0, ask, ask_json, botobs_process, fills, snapshot, somebody_elses, trade
 
 D = Decimal
 _LOOKING = (
@@ -159,6 +159,16 @@ def strategies(obs):
         obs.fill(
             symbol=f"S{number}", side="sell", qty=1, price=100 + up, fee="0.5", ts=T0 // 10**9 + 86_400 * number + 60
         )
+
+
+def test_performance_of_a_directory_without_a_bot_or_of_somebody_else_is_no_summary_of_nothing(capsys):
+    Path("empty").mkdir()
+    assert ask(capsys, "--data-dir", "empty", "performance") == (
+        1, "", "botobs performance: no bot has run in empty; --data-dir says where the bot writes\n"
+    )  # fmt: skip
+    with somebody_elses("logs") as data:
+        status, out, err = ask(capsys, "--data-dir", str(data), "performance")
+        assert (status, out) == (1, "") and err == f"botobs performance: {data}/logs: Permission denied\n"
 
 
 def test_performance(capsys):

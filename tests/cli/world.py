@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import botobs
@@ -68,6 +70,24 @@ def write_csv(path, said, names=None):
         rows.writerow(names.values())
         rows.writerows([one.get(name, "") for name in names] for one in said)
     return str(path)
+
+
+@contextlib.contextmanager
+def somebody_elses(folder):
+    """A data directory of which one folder is closed to whoever asks; pytest's own are closed to other users."""
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        data = Path(place, "data")
+        for name in ("state", "logs", "metrics"):
+            (data / name).mkdir(parents=True)
+        (data / folder).chmod(0 if os.getuid() else 0o700)
+        Path(place).chmod(0o755)
+        if not os.getuid():
+            os.seteuid(65534)
+        try:
+            yield data
+        finally:
+            os.seteuid(os.getuid())
+            (data / folder).chmod(0o700)
 
 
 def ask(capsys, *words):

@@ -140,6 +140,9 @@ class _Walk:
                     f"last lines missing: the head knows seq {last}, the last line is seq {self.expected - 1}",
                     self.expected,
                 )
+        elif self._problem is None and self._stray is not None and self.expected == 1:
+            self._name, self._line_no = self._stray
+            self.fail("no line is one of a ledger", 1)  # nor does anybody know of one: nothing can be called whole
         elif self._problem is None:
             self._pass_stray()
 
