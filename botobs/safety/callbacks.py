@@ -248,7 +248,9 @@ class Caller:
             why = "has ended" if limit_s is None else f"did not come round to it in {limit_s:g} s"
             return ended("hung", TimeoutError(f"the bot's event loop {why}"))  # type: ignore[no-any-return]
         except Exception as error:  # the loop was closed under it
-            return ended("failed", error)  # type: ignore[no-any-return]
+            cancelled = isinstance(error, concurrent.futures.CancelledError)  # as `asyncio.run` does with what is left
+            ending = asyncio.CancelledError("the bot's event loop ended before it had") if cancelled else error
+            return ended("failed", ending)  # type: ignore[no-any-return]
 
     async def _alone(
         self,

@@ -162,7 +162,10 @@ class Latch:
             if self._file is None:
                 return True
             try:
-                self._put(standing)
+                if self._file.image:
+                    self._put(standing)
+                else:  # damaged, or emptied: there is nothing to write over
+                    self._lay_out(standing)
             except OSError as error:
                 self.unsaved, self.trouble = True, str(error)
                 if standing.level:

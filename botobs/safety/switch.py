@@ -377,7 +377,8 @@ class KillSwitch(Gate):
         self._caller.close()
         done = self._retry()
         if lacking := self._latch.lacking():
-            self._faults.say("kill_switch.latch", "end", f"the bot ends, and {lacking}; botobs kill trip can write it")
+            act = "trip" if self._standing.level else "reset"
+            self._faults.say("kill_switch.latch", "end", f"the bot ends, and {lacking}; botobs kill {act} can write it")
         self._latch.close()
         return done and all(ended)
 

@@ -204,6 +204,27 @@ def test_a_trip_that_the_disk_refuses_is_said_with_what_the_next_start_makes_of_
     assert caplog.messages[-1].endswith("the disk has it that the switch is halted")
 
 
+def test_a_file_that_is_damaged_under_a_running_bot_is_whole_before_anybody_is_called(room):
+    switch = room.switch()
+    file, seen = room.folder / "kill_switch.json", []
+    switch.on_trip(lambda trip: seen.append(look(file).record["state"]))
+    file.write_bytes(b"garbage")
+    switch.look()
+    assert seen == ["halted"] and room.last("trip").durable and room.last("trip").source == "state file"
+    assert not room.faults.errors
+
+
+def test_a_reset_that_the_disk_refuses_says_how_it_is_found(room, monkeypatch, caplog):
+    switch = room.switch()
+    switch.trip("test")
+    for call in ("os.pwrite", "botobs.safety.slots.atomic_write"):
+        monkeypatch.setattr(call, refuse)
+    assert "a restart finds it tripped" in switch.reset("me", "ok").reason
+    assert not switch.close(0.0)
+    assert "the next start finds the switch tripped still" in caplog.messages[-1]
+    assert caplog.messages[-1].endswith("botobs kill reset can write it")
+
+
 def test_a_bot_that_ends_with_a_trip_that_is_nowhere_says_so(room, monkeypatch, caplog):
     switch = room.switch()
     for call in ("os.pwrite", "botobs.safety.slots.atomic_write", "os.ftruncate"):

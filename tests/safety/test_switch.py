@@ -185,6 +185,27 @@ def test_an_async_callback_runs_on_the_bots_loop_and_a_verb_there_does_not_wait(
     asyncio.run(bot())
 
 
+def test_an_async_callback_whose_loop_ends_under_it_failed_and_says_why(room):
+    switch = room.switch()
+    begun, trips = threading.Event(), []
+
+    async def main():
+        @switch.on_trip(timeout=60)
+        async def flatten(trip):
+            begun.set()
+            await asyncio.sleep(60)
+
+        trips.append(threading.Thread(target=switch.trip, args=("test",)))
+        trips[0].start()
+        while not begun.is_set():
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    trips[0].join(30)
+    why = "CancelledError: the bot's event loop ended before it had"
+    assert room.last("callbacks").failed == [f"flatten failed: {why}"]
+
+
 def test_an_async_callback_finds_the_loop_that_orders_are_sent_on(room):
     switch = room.switch()
     seen = []
