@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -148,7 +150,12 @@ def _done(
     if undone:
         complain("botobs kill reset: it was tripped again meanwhile")
     elif heard is False:
-        complain(f"botobs kill {kind}: it is written, but the running bot has not answered within {_HEARD_S:.0f} s")
+        why = (
+            "; the disk is full and its answer needs room, so its log or /health has to tell" if _is_full(path) else ""
+        )
+        complain(
+            f"botobs kill {kind}: it is written, but the running bot has not answered within {_HEARD_S:.0f} s{why}"
+        )
     return 1 if undone or heard is False else 0
 
 
@@ -164,6 +171,14 @@ def _heard(path: Path, kind: str, known: list[Any]) -> bool:
         if time.monotonic() > until or not outside.running(path / "state"):
             return False
         time.sleep(_LOOK_S)
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the bot cannot write a record: not even its own would there be room for."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(path)
+        return found.f_bavail == 0 and found.f_blocks > 0  # some file systems do not say
+    return False
 
 
 def _records(path: Path) -> list[Any]:

@@ -9,6 +9,7 @@ import re
 import shlex
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -159,8 +160,23 @@ def test_a_bot_that_does_not_answer_is_told_of(capsys, monkeypatch):
     finally:
         os.close(lock)
     assert status == 1
-    assert "the running bot has not answered" in err
+    assert err.endswith("the running bot has not answered within 0 s\n")
     assert ask_json(capsys, "kill", "status")[1]["state"] == "halted"
+
+
+def test_an_answer_that_a_full_disk_keeps_back_is_told_of(capsys, monkeypatch):
+    """The state is written in place; the record by which a bot answers needs room."""
+    trade(said=fills(2))
+    monkeypatch.setattr("botobs.cli.kill._HEARD_S", 0.05)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_blocks=512))
+    lock = os.open("data/state/lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        status, _, err = ask(capsys, "kill", "trip", "--reason", "r")
+    finally:
+        os.close(lock)
+    assert status == 1
+    assert err.endswith("the disk is full and its answer needs room, so its log or /health has to tell\n")
 
 
 # -- no bot runs
