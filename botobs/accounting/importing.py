@@ -152,6 +152,8 @@ def _rows(account: Account, rows: Iterable[ExchangeFill | Bad], report: ImportRe
     found = list(_read(account, rows, report, places))
     report.notes.extend(places.notes)
     entries = [row.entry for row in found]
+    if (odd := _fees_of(account, entries)) is not None:
+        report.notes.append(odd)
     known = meet(account, entries)
     seen: Counter[bytes] = Counter()
     sorted_rows: list[tuple[tuple[Any, ...], _Row]] = []
@@ -186,6 +188,16 @@ def _read(account: Account, rows: Iterable[ExchangeFill | Bad], report: ImportRe
             more={"extra_fees": [[text(fee), asset] for fee, asset in row.extra_fees]} if row.extra_fees else None,
         )  # fmt: skip
         yield _Row(row.line, places.place(entry), row.extra_fees)
+
+
+def _fees_of(account: Account, entries: Sequence[FillEntry]) -> str | None:
+    """What is odd about the fees of a statement, all together: brokers write what was paid as negative."""
+    told = [entry.fee for entry in entries if entry.fee is not None]
+    if entries and not told and account.terms.fees is None:
+        return "no fill tells its fee, so each counts as free of one; --map fee=COLUMN says where it stands"
+    if any(told) and all(fee <= 0 for fee in told):
+        return "every fee is negative, which is a rebate; --fees-negative, if that is how what was paid is written"
+    return None
 
 
 def _id_of(entry: FillEntry, seen: Counter[bytes]) -> str:

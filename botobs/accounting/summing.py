@@ -158,7 +158,9 @@ def _joined(
                 sum_.plus(found, rate)
     missing = unpriced.pop(NO_FEE, ZERO)
     if missing:
-        reasons["fees"] = f"{missing} fills came without a fee and counted as free of one"
+        reasons["fees"] = (
+            f"{missing} {'fill' if missing == 1 else 'fills'} came without a fee and counted as free of one"
+        )
     waiting = _unpaid(account, chosen, start)
     if waiting:
         reasons["funding"] = f"{waiting} accrued and not reported yet"

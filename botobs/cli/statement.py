@@ -25,9 +25,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decimal", type=choice(".", ","), metavar="MARK", help="the decimal mark, where rows do not tell: . or ,"
     )
-    parser.add_argument(
+    first = parser.add_mutually_exclusive_group()
+    first.add_argument(
         "--day-first", action="store_true", default=None, help="03/04/2026 is in April (else such rows are refused)"
     )
+    first.add_argument("--month-first", dest="day_first", action="store_false", help="03/04/2026 is in March")
     parser.add_argument(
         "--fees-negative", action="store_true", help="fees that were paid stand there as negative numbers"
     )

@@ -555,3 +555,37 @@ def test_other_content_under_the_same_id_is_a_conflict_without_an_order_too(caps
     write_csv("h.csv", [{**one, "order_id": "", "price": "77"}])
     status, found = ask_json(capsys, "import-csv", "h.csv")
     assert (status, found["new"], found["conflicts"]) == (1, 0, 1)
+
+
+_BROKER = "DateTime,Symbol,Buy/Sell,Quantity,TradePrice,{fee},IBCommissionCurrency,TradeID\n"
+_BROKERS = "20260102;100000,AAPL,BUY,100,180.5,-1.05,USD,77\n20260102;110000,AAPL,SELL,-100,181.5,-1.05,USD,78\n"
+
+
+@pytest.mark.parametrize(
+    ("fee", "options", "fees", "note"),
+    [
+        ("IBCommission", ["--fees-negative"], "2.1", None),
+        ("IBCommission", [], "-2.1", "every fee is negative"),
+        ("Comm/Fee", ["--fees-negative"], "2.1", None),
+        ("Courtage", [], "0", "no fill tells its fee"),
+        ("Courtage", ["--map", "fee=Courtage", "--fees-negative"], "2.1", None),
+    ],
+)
+def test_fees_of_a_broker_are_read_or_it_is_said(capsys, fee, options, fees, note):
+    Path("broker.csv").write_text(_BROKER.format(fee=fee) + _BROKERS, "utf-8")
+    status, found = ask_json(capsys, "import-csv", "broker.csv", *options)
+    assert status == 0 and found["new"] == 2
+    assert [one for one in found["notes"] if "fee" in one] == found["notes"]
+    assert len(found["notes"]) == (note is not None) and (note is None or note in found["notes"][0])
+    _, dumped = ask_json(capsys, "dump")
+    assert (D(dumped["fees"]), D(dumped["gross_pnl"])) == (D(fees), 100)
+
+
+@pytest.mark.parametrize(("option", "day"), [("--day-first", "2026-02-01"), ("--month-first", "2026-01-02")])
+def test_which_stands_first_day_or_month_can_be_said(capsys, option, day):
+    Path("us.csv").write_text("ts,symbol,side,qty,price,fee\n01/02/2026 10:00:00,AAPL,buy,1,100,0\n", "utf-8")
+    status, found = ask_json(capsys, "import-csv", "us.csv")
+    assert status == 1 and "--day-first or --month-first" in found["problems"][0]["reason"]
+    status, found = ask_json(capsys, "import-csv", "us.csv", option)
+    assert status == 0 and found["start"] == f"{day}T10:00:00.000000Z"
+    assert ask(capsys, "import-csv", "us.csv", "--day-first", "--month-first")[0] == 2

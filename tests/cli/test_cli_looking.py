@@ -43,7 +43,7 @@ def test_dump_says_what_the_bot_says(capsys):
     assert found["ledger"] == {"lines": 13, "damaged": []}
     status, out, err = ask(capsys, "dump")
     assert (status, err) == (0, "")
-    for words in ("gross PnL", "max drawdown", "1 open position", "ETH/USDT", "1 fills came without a fee"):
+    for words in ("gross PnL", "max drawdown", "1 open position", "ETH/USDT", "1 fill came without a fee"):
         assert words in out
 
 

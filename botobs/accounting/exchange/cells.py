@@ -210,7 +210,9 @@ def _shaped(said: str, day_first: bool | None) -> dt.datetime:
     if match is None:
         raise ValueError("no shape fits")
     if day_first is None and match["by"] != ".":  # with points between, the day stands first everywhere
-        raise Refused(f"ts {said[:60]!r}: day or month first? say day_first=True or False")
+        raise Refused(
+            f"ts {said[:60]!r}: day or month first? say --day-first or --month-first (day_first=True or False)"
+        )
     a, b = match["a"], match["b"]
     return _moment(match, match["y"], a if day_first is False else b, b if day_first is False else a)
 

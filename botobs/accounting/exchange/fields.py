@@ -41,11 +41,11 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "fee": (
         "fee", "fees", "commission", "execfee", "tradingfee", "fillfee", "feepaid", "feeamount", "totalfee",
-        "commissionamount", "feesandorspread", "transactionfee",
+        "commissionamount", "feesandorspread", "transactionfee", "commissions", "ibcommission", "commfee",
     ),
     "fee_asset": (
         "feeasset", "feecurrency", "feecoin", "feeccy", "feecurrencyid", "commissionasset", "feesasset", "feeunit",
-        "pricefeetotalunit", "feetoken",
+        "pricefeetotalunit", "feetoken", "commissioncurrency", "ibcommissioncurrency",
     ),
     "order_id": (
         "orderid", "order", "ordertxid", "ordid", "orderno", "ordernumber", "orderuid", "oid", "clientorderid",
