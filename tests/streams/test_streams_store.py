@@ -390,6 +390,25 @@ def test_a_signal_handler_that_raises_has_nothing_written_or_counted_twice(make,
     raise AssertionError("it never came to an end")
 
 
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_all_streams_are_written_before_the_first_is_synced(make, tmp_path, end):
+    """A slow disk may take all the time there is."""
+    names = ["runs", "signals", "execution", "costs", "notes"]
+    there = []
+
+    class Slow(Disk):
+        def sync(self, fd):
+            there.append([numbers(tmp_path, name) for name in names])
+            super().sync(fd)
+
+    store = make(disk=Slow())
+    for n, name in enumerate(names):
+        store.put(name, line(n))
+    deadline = time.monotonic() + 60
+    assert store.flush(deadline, sync=True) if end == "flush" else store.close(deadline)
+    assert there and all(found == [[0], [1], [2], [3], [4]] for found in there)
+
+
 def test_flush_keeps_its_deadline_while_a_write_hangs(make):
     entered, free = threading.Event(), threading.Event()
 
