@@ -192,7 +192,9 @@ def test_the_same_seed_leaves_the_same_records(pair):
         found[-1].pop("decisions", None)  # the demo's have nothing but the regime to tell, once that is known
         found[-1]["ledger"] = [without_times(each) for each in lines(place / "data/metrics/fills.jsonl")]
     assert found[0] == found[1]
-    assert told[0].items() & told[1].items() and all(told[0][each] == told[1][each] for each in told[0].keys() & told[1])
+    assert told[0].items() & told[1].items() and all(
+        told[0][each] == told[1][each] for each in told[0].keys() & told[1]
+    )
     assert len(found[0]["signals"]) == 80
     assert {record["run_id"] for stream in found[0].values() for record in stream} == {"demo-3"}
     assert [line["order_id"] for line in found[0]["ledger"]] == ["demo-3-00001"] * 3 + ["demo-3-00002"]

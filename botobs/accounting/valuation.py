@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botobs.accounting.numbers import ZERO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
     from botobs.accounting.book import Book
@@ -82,12 +82,15 @@ class Valuation:
                 self._sums[stand.currency] += pnl - stand.pnl
             stand.pnl = pnl
             return
-        self._value(stand, mark)
         near = stand.near
-        if mark is None and len(near) > 1:  # its price is theirs too
-            for other in near:
-                if other != key and self._stands[other].held:
-                    self._value(self._stands[other], None)
+        if mark is not None or len(near) <= 1:
+            self._value(stand, mark)
+            return
+        price = _last_price(near.values())  # of the symbol's last fill there: looked up once, as it is theirs too
+        self._value(stand, price)
+        for other in near:
+            if other != key and self._stands[other].held:
+                self._value(self._stands[other], price)
 
     def _enter(self, key: BookKey, book: Book) -> _Stand:
         """Know a book from here on; it may be another one for a position that was known."""
@@ -193,5 +196,11 @@ def unmarked(book: Book, near: Mapping[BookKey, Book]) -> Decimal | None:
     """The price of what was never marked: of the symbol's last fill, whosever it was; else what `book` paid."""
     if len(near) <= 1:
         return book.avg_price if book.last_price is None else book.last_price
-    last = max((found for other in (*near.values(), book) if (found := other.last_fill) is not None), default=None)
-    return book.avg_price if last is None else last[1]
+    price = _last_price((*near.values(), book))
+    return book.avg_price if price is None else price
+
+
+def _last_price(books: Iterable[Book]) -> Decimal | None:
+    """The price of the last fill in any of them; `None` before the first."""
+    last = max((found for book in books if (found := book.last_fill) is not None), default=None)
+    return None if last is None else last[1]
