@@ -18,9 +18,9 @@ class Market:
     dust: Fraction = Fraction(0)
 
     def worth(self, qty, price):
-        """Signed worth in the settlement currency."""
-        qty, price = Fraction(qty), Fraction(price)
-        return -qty * self.multiplier / price if self.inverse else qty * self.multiplier * price
+        """Signed worth in the settlement currency, of fractions."""
+        size = qty if self.multiplier == 1 else qty * self.multiplier
+        return -size / price if self.inverse else size * price
 
 
 @dataclasses.dataclass
@@ -81,7 +81,7 @@ class Played:
     def unrealized(self, mark=None):
         if not self.inventory:
             return -self.basis
-        return self.market.worth(self.inventory, self.last_price if mark is None else mark) - self.basis
+        return self.market.worth(self.inventory, self.last_price if mark is None else Fraction(mark)) - self.basis
 
 
 @dataclasses.dataclass
@@ -265,7 +265,8 @@ class Reference:
         else:
             played.loose_fees += fee
 
-        played.turn -= market.worth(net, price)
+        paid = market.worth(net, price)
+        played.turn -= paid
         played.inventory = after
         played.basis = sum((lot[1] for lot in played.lots), Fraction(0))
         for trip in {id(trip): trip for trip in (had, new) if trip is not None}.values():
@@ -278,7 +279,7 @@ class Reference:
         if played.trade is not None:
             played.trade.max_qty = max(played.trade.max_qty, abs(after))
         played.per_entry[entry["seq"]] = {
-            "quote_delta": -market.worth(net, price),
+            "quote_delta": -paid,
             "inventory": after,
             "gross": gross,
             "fees": fee,
