@@ -17,6 +17,7 @@ Before `start` everything here is a no-op; after it, nothing here raises into th
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from botobs.errors import BotobsError, ConfigError, TradingHalted
@@ -81,6 +82,14 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+# what only an observer answers
+_NOUNS = frozenset((
+    "accrued", "alerts", "bus", "calibration", "counterfactual", "depth", "edge", "equity", "equity_curve", "explain",
+    "explainability", "kill_switch", "ledger", "performance", "positions", "price_events", "regime", "slippage",
+    "staleness", "totals", "trades",
+))  # fmt: skip
 
 
 def _running() -> Observer | None:
@@ -185,8 +194,8 @@ def shutdown(timeout: float = 5.0) -> Report | None:
     return None if observer is None else observer.shutdown(timeout)
 
 
-def __getattr__(name: str) -> Any:
-    """`Observer` and `Report`, whose modules load what only a running observer needs."""
+def _missing(name: str) -> Any:
+    """`Observer` and `Report`, whose modules load what only a running observer needs; of the rest, where it is."""
     if name == "Observer":
         from botobs.observer import Observer  # noqa: PLC0415  # see above
 
@@ -195,4 +204,9 @@ def __getattr__(name: str) -> Any:
         from botobs.report import Report  # noqa: PLC0415  # see above
 
         return Report
-    raise AttributeError(f"module 'botobs' has no attribute {name!r}")
+    where = f"; it is the observer's: obs = botobs.start(...), obs.{name}" if name in _NOUNS else ""
+    raise AttributeError(f"module 'botobs' has no attribute {name!r}{where}", name=name, obj=sys.modules[__name__])
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _missing

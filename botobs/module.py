@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from botobs.money.report import FillReport
@@ -43,6 +43,7 @@ def _verb(verbs: type, name: str, running: Callable[[], Any]) -> Callable[..., A
             observer = running()
             return _NOT_STARTED if observer is None else await observer.afill(*args, **kwargs)
 
+        later.__wrapped__ = MethodType(own, verbs)  # as below
         return later
 
     @functools.wraps(own)
@@ -55,7 +56,7 @@ def _verb(verbs: type, name: str, running: Callable[[], Any]) -> Callable[..., A
             return said if type(said) is str else "" if said is None else _text(said)
         return _NOT_STARTED if name in _REPORTING else None
 
-    del verb.__wrapped__  # its signature is that of a method
+    verb.__wrapped__ = MethodType(own, verbs)  # its signature, without `self`
     return verb
 
 

@@ -7,6 +7,7 @@ import contextlib
 import doctest
 import importlib
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -218,6 +219,28 @@ def test_all_is_sorted_and_the_public_surface():
         if isinstance(node, ast.Assign):
             made |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     assert {name for name in made if not name.startswith("_")} <= set(botobs.__all__)
+
+
+def test_what_the_module_has_not_is_looked_for(tmp_path):
+    nouns = re.search(r"An observer has the nouns (.*?)\.\n", (DOCS / "concepts.md").read_text("utf-8"), re.DOTALL)[1]
+    named = set(re.findall(r"`(\w+)", nouns)) | {"bus"}
+    assert named == botobs._NOUNS
+    with botobs.start("trend-bot", data_dir=tmp_path) as obs:
+        assert all(hasattr(obs, noun) for noun in named)
+    with pytest.raises(AttributeError, match=r"it is the observer's: obs = botobs.start\(...\), obs.totals$"):
+        botobs.totals  # noqa: B018 - what a newcomer tries
+    with pytest.raises(AttributeError, match="module 'botobs' has no attribute 'fil'$") as caught:
+        botobs.fil  # noqa: B018 - Python tells the nearest name of the module, if it knows whose it is
+    assert (caught.value.name, caught.value.obj) == ("fil", botobs)
+
+
+def test_verbs_of_the_module_show_what_they_take():
+    for name in botobs.__all__:
+        verb, own = getattr(botobs, name), getattr(botobs.Observer, name, None)
+        if inspect.isfunction(own) and name not in {"flush", "shutdown"}:
+            taken = inspect.signature(own)
+            without = list(taken.parameters.values())[1:]
+            assert inspect.signature(verb) == taken.replace(parameters=without), name
 
 
 def test_every_public_name_is_told_of():

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Explainability", "Explained", "FeatureImportance"]
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     """The public names, loaded when somebody asks: `import botobs` passes here."""
     if name == "Explainability":
         from botobs.explainability.tracker import Explainability  # noqa: PLC0415  # see above
@@ -45,3 +45,7 @@ def __getattr__(name: str) -> Any:
 
         return FeatureImportance
     raise AttributeError(f"module 'botobs.explainability' has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _load

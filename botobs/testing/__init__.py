@@ -20,7 +20,7 @@ __all__ = ["Capture", "CapturedSpan", "Clock", "Injector"]
 pytest_plugins = ("botobs.testing.fixtures",)
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     """What only tests with the fixture need, mostly for annotations."""
     if name == "Capture":
         from botobs.testing.capture import Capture  # noqa: PLC0415  # see above
@@ -35,3 +35,7 @@ def __getattr__(name: str) -> Any:
 
         return Injector
     raise AttributeError(f"module 'botobs.testing' has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _load

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import botobs
+import botobs.explainability
+import botobs.testing
 
 
 @botobs.feature
@@ -48,6 +50,10 @@ obs.positions["BTC-USD"]  # expect: call-overload
 obs.slippage.stats("broker")  # expect: arg-type
 obs.fill("o-1", price=1)  # expect: call-arg
 botobs.heartbeat()  # expect: call-arg
+botobs.fil("o-1", price=1, qty=1)  # expect: attr-defined
+botobs.totals()  # expect: attr-defined
+botobs.testing.Clok()  # expect: attr-defined
+botobs.explainability.Explaned  # expect: attr-defined
 botobs.funding_rate("BTC-USD")  # expect: call-arg
 obs.kill_switch.trip()  # expect: call-arg
 obs.kill_switch.reset(by="ann")  # expect: call-arg
