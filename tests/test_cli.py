@@ -105,6 +105,18 @@ def test_a_place_without_data_is_told_in_one_line_and_left_alone(name, what, cap
         ("exprt", "botobs: there is no command 'exprt'; did you mean export?"),
         ("import", "botobs: there is no command 'import'; did you mean import-json?"),
         ("window --last 6x", "botobs window: --last: '6x' will not do; it takes a duration such as 90m, 6h or 7d"),
+        ("window --last 6", "botobs window: --last: '6' will not do; it takes a duration such as 90m, 6h or 7d"),
+        ("kill", "botobs kill: which action? It takes status or trip or reset or drill"),
+        ("alerts", "botobs alerts: which action? It takes test"),
+        ("dump --data-dir=", "botobs dump: --data-dir: '' will not do; it takes a directory"),
+        (
+            "performance --start 2026-01-03 --end 2026-01-02",
+            "botobs performance: --end: 2026-01-02T00:00:00.000000Z is before --start, 2026-01-03T00:00:00.000000Z",
+        ),
+        (
+            "export --until 2026-01-02 --since 2026-01-03",
+            "botobs export: --until: 2026-01-02T00:00:00.000000Z is before --since, 2026-01-03T00:00:00.000000Z",
+        ),
         ("window", "botobs window: one of the arguments --last --since is required"),
         (
             "window --since never",

@@ -68,6 +68,9 @@ COMMANDS: Final[Mapping[str, Any]] = {
 }
 
 
+_SPANS: Final = (("since", "until"), ("start", "end"))
+
+
 class _Parser(argparse.ArgumentParser):
     """Tells mistakes in one line."""
 
@@ -107,6 +110,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""
+        if self._subparsers is not None and message.endswith("required: ACTION"):
+            actions = list(self._subparsers._group_actions[0].choices or ())  # noqa: SLF001  # argparse tells nobody
+            message = f"which action? It takes {' or '.join(actions)}"
         self.exit(2, f"{self.prog}: {message.removeprefix('argument ')}\n")
 
 
@@ -137,6 +143,12 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
         parser.error("which command? 'botobs --help' lists them")
     options.data_dir = getattr(options, "data_dir", None)
     options.json = getattr(options, "json", False)
+    if options.data_dir == "":
+        parser.exit(2, f"botobs {name}: --data-dir: '' will not do; it takes a directory\n")
+    for begin, end in _SPANS:
+        first, last = getattr(options, begin, None), getattr(options, end, None)
+        if first is not None and last is not None and last < first:
+            parser.exit(2, f"botobs {name}: --{end}: {last} is before --{begin}, {first}\n")
     return COMMANDS[name], options
 
 

@@ -49,10 +49,12 @@ def moment(text: str) -> str:
 
 
 def span(text: str) -> str:
-    """A duration such as `6h`."""
+    """A duration such as `6h`; a bare number might be meant in any unit."""
     from botobs.config.values import period  # noqa: PLC0415  # as above
 
     try:
+        if text.strip().replace(".", "", 1).isdigit():
+            raise ValueError(text)
         period(text)
     except (ValueError, TypeError):
         raise argparse.ArgumentTypeError(f"{text!r} will not do; it takes a duration such as 90m, 6h or 7d") from None

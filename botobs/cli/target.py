@@ -32,6 +32,10 @@ def building(target: str) -> Iterator[Path]:
     except FileNotFoundError as error:
         if not path.absolute().parent.is_dir():
             raise BotobsError(f"{target} cannot be written: {path.parent} is no directory") from error
+        raise OSError(error.errno, error.strerror, target) from error  # not the draft's name, which nobody knows
+    except OSError as error:
+        if error.filename == str(draft):
+            raise OSError(error.errno, error.strerror, target) from error
         raise
     finally:
         with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from botobs.cli.given import moment, span
 from botobs.cli.overview import add_kinds, overview
 from botobs.cli.place import opened
-from botobs.cli.say import say, say_json
+from botobs.cli.say import complain, say, say_json
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +28,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show it."""
     plain, said = overview(opened(options), options.since or options.last, options)
+    begin, end = plain["window"].values()
+    if begin > end:
+        complain(f"botobs window: --since: {begin} is not yet; it is {end}")
+        return 2
     if options.json:
         say_json(plain)
     else:

@@ -376,3 +376,18 @@ def test_a_pipe_gets_plain_text_and_may_close(tmp_path):
     os.close(reads)
     _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (141, b"")
+
+
+def test_a_window_that_has_not_begun_is_no_answer(capsys):
+    trade()
+    status, out, err = ask(capsys, "window", "--since", "2999-01-01")
+    assert (status, out) == (2, "")
+    assert re.fullmatch(r"botobs window: --since: 2999-01-01T00:00:00.000000Z is not yet; it is 2[-0-9T:.]+Z\n", err)
+
+
+@pytest.mark.parametrize("words", [["export", "-o"], ["performance", "--export"]])
+def test_a_file_that_cannot_be_made_is_called_as_it_was(words, capsys):
+    trade()
+    status, out, err = ask(capsys, *words, "/proc/f.csv")
+    assert (status, out) == (1, "")
+    assert err == f"botobs {words[0]}: /proc/f.csv: No such file or directory\n"
