@@ -477,6 +477,10 @@ def test_the_name_given_in_code_wins(tmp_path: Path) -> None:
         ("DATA_DIR", "data_dir"),
         ("rotate_byte", "rotate_bytes"),
         ("modus", "mode"),
+        ("port", "prometheus_port"),
+        ("equity", "starting_equity or equity_floor"),
+        ("Endpoint", "otlp_endpoint"),
+        ("prometheus", "prometheus_port"),
     ],
 )
 def test_unknown_keywords_say_what_was_meant(tmp_path: Path, name: str, near: str) -> None:

@@ -181,7 +181,7 @@ def _check_together(settings: Settings) -> None:
 
 def _unknown(name: object, origin: str) -> ConfigError:
     # the value is not shown: under a name nobody knows, anything may be a secret
-    near = _nearest(name, BY_NAME, 0.6)
+    near = _named_in_part(name) or _nearest(name, BY_NAME, 0.6)
     hint = f"did you mean {near}?" if near else f"the settings are {', '.join(sorted(BY_NAME))}"
     return ConfigError(f"unknown setting {_named(name)} ({origin}); {hint}")
 
@@ -191,6 +191,13 @@ def _in_code_only(name: str, origin: str) -> ConfigError:
     return ConfigError(
         f"{name} ({origin}) is wrong: it can only be given in code, as a keyword of start; it takes {takes}"
     )
+
+
+def _named_in_part(name: object) -> str | None:
+    """The settings of which `name` is a word: `port` of `prometheus_port`."""
+    word = name.lower() if isinstance(name, str) else ""
+    found = [each for each in BY_NAME if word in each.split("_")]
+    return " or ".join(found) if len(found) <= 3 else None  # more of them say nothing
 
 
 def _nearest(name: object, names: Iterable[str], cutoff: float) -> str | None:
