@@ -171,6 +171,7 @@ def test_repr_names_function_class_and_lane(bus):
     assert repr(bus.subscribe(Low, functools.partial(on_number), immediate=True)) == (
         "<Subscription on_number to Low, immediate>"
     )
+    assert repr(bus.subscribe("Number", on_number)) == "<Subscription _nothing to Number, background>"
 
 
 # -- the immediate lane

@@ -35,6 +35,7 @@ from botobs.money.funding import Funding
 from botobs.money.prices import Prices
 from botobs.money.recovery import catch_up
 from botobs.money.tail import Tail
+from botobs.trackers.given import flag, positive
 from botobs.trackers.life import Place as Held
 from botobs.trackers.misspelt import misspelt
 from botobs.trackers.orders import Orders
@@ -206,7 +207,9 @@ class Money:
         order, problems = self.orders.sent(order_id, px, now_ns=now)
         for problem in problems:
             self._faults.say("sent", problem.partition(":")[0], f"sent {shown(order_id)}: {problem}")
-        if order is not None:
+        if order is None:
+            self._faults.say("sent", "unknown", f"sent: order {shown(order_id)} is not known")
+        else:
             self._publish(
                 OrderSent(
                     ts_ns=now, symbol=order.symbol, order_id=order.order_id, venue=order.venue, account=order.account,
@@ -248,13 +251,13 @@ class Money:
 
     def instrument(self, symbol: Any, *, venue: Any, **told: Any) -> None:
         """How a symbol settles."""
-        named, multiplier, dust, inverse = name(symbol), Decimal(0), Decimal(0), False
-        with contextlib.suppress(Exception):  # it is said below
-            dust, inverse, multiplier = number(told["dust"]), bool(told["inverse"]), number(told["multiplier"])
-        if named is None or multiplier <= 0 or dust < 0:
-            self._faults.say(
-                "instrument", "wrong", f"instrument {shown(symbol)}: a symbol, a multiplier above 0, a dust"
-            )
+        named, problems = name(symbol), []
+        multiplier = positive("multiplier", told["multiplier"], problems)
+        dust = positive("dust", told["dust"], problems, zero=True)
+        inverse = flag("inverse", told["inverse"], problems)
+        if named is None or multiplier is None or dust is None or inverse is None:
+            what = "; ".join(problems) or ("symbol: none" if named is None else "nothing that can be read")
+            self._faults.say("instrument", "wrong", f"instrument {shown(symbol)} is not taken: {what}")
             return
         found = guess(
             named, multiplier=Decimal(1) if multiplier == 1 else multiplier, inverse=inverse,

@@ -211,6 +211,7 @@ class Performance:
         try:
             chosen = self._window(window, end)
         except ValueError as error:
+            self._faults.say("performance", "window", f"performance: {error}")
             return Figures().summary(strategy=strategy, window=str(window)[:60], reasons={"window": str(error)})
         return self._summary(chosen, strategy)
 

@@ -52,8 +52,8 @@ def word(name: str, value: Any, problems: list[str]) -> str | None:
         return None
 
 
-def positive(name: str, value: Any, problems: list[str]) -> Decimal | None:
-    """A quantity or a price: a positive finite number."""
+def positive(name: str, value: Any, problems: list[str], *, zero: bool = False) -> Decimal | None:
+    """A quantity or a price: a positive finite number; with `zero`, that too."""
     if value is None:
         return None
     try:
@@ -61,7 +61,7 @@ def positive(name: str, value: Any, problems: list[str]) -> Decimal | None:
     except Exception as error:
         problems.append(f"{name}: {_said(error, value)}")
         return None
-    if found > 0:
+    if found > 0 or (zero and not found):
         return found
     problems.append(f"{name}: not positive: {found}")
     return None

@@ -60,6 +60,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("msg",), ("message",)),
 }
 _CLOSE = 0.8
+_CLOSER = 0.9  # two steps away from a parameter, one is a guess already
 
 
 def misspelt(more: Mapping[str, Any], known: Collection[str]) -> list[str]:
@@ -95,7 +96,13 @@ def _meant(name: str, known: tuple[str, ...]) -> str | None:
     import difflib  # noqa: PLC0415  # only words that nobody knows need it
 
     close = difflib.get_close_matches(plain, known, n=1, cutoff=_CLOSE)
-    return close[0] if close else None
+    if close:
+        return close[0]
+    for word in difflib.get_close_matches(plain, _SYNONYMS, n=3, cutoff=_CLOSER):  # `comission`
+        for candidate in _SYNONYMS[word]:
+            if candidate in known:
+                return candidate
+    return None
 
 
 def _snake(name: str) -> str:

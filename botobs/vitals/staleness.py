@@ -142,7 +142,11 @@ class Staleness:
         try:
             now = self._now()
             at = now if ts is None else self._moment(ts, now)
-            for name, value in islice(values.items(), _MOST_AT_ONCE):
+            items = getattr(values, "items", None)
+            if items is None:
+                self._faults.say("feature_values", "wrong", "feature_values takes a mapping of names to values")
+                return
+            for name, value in islice(items(), _MOST_AT_ONCE):
                 self._take(name, value, now, at)
         except Exception as error:
             self._faults.error("feature_value", error)

@@ -170,6 +170,49 @@ def test_a_misspelt_keyword_is_warned_about_and_kept(obs, caplog):
     assert line["more"]["fil_id"] == "1" and line["more"]["api_key"] != "secret"
 
 
+def test_a_misspelt_name_of_another_library_is_warned_about(obs, caplog):
+    assert buy(obs, fee=None, comission=3).booked
+    assert "fill does not know 'comission' (did you mean 'fee'?)" in caplog.text
+
+
+def test_a_role_that_is_none_is_told(obs, caplog):
+    assert buy(obs, role="foo").booked and buy(obs, role="Taker").booked
+    obs.flush()
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["botobs: a fill's role is 'foo'; it takes maker or taker"]
+
+
+def test_an_order_that_left_and_was_never_told_is_told(obs, caplog):
+    obs.sent("who")
+    assert "sent: order 'who' is not known" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("symbol", "told", "says"),
+    [
+        ("X", {"multiplier": "x"}, "instrument 'X' is not taken: multiplier: not a number: 'x'"),
+        ("X", {"multiplier": 0}, "instrument 'X' is not taken: multiplier: not positive: 0"),
+        ("X", {"inverse": "no"}, "instrument 'X' is not taken: inverse: neither true nor false"),
+        ("X", {"dust": -1}, "instrument 'X' is not taken: dust: not positive: -1"),
+        ("", {}, "instrument '' is not taken: symbol: none"),
+    ],
+)
+def test_an_instrument_that_cannot_be_is_left_out(obs, caplog, symbol, told, says):
+    obs.instrument(symbol, **told)
+    assert says in caplog.text
+    if symbol:
+        obs.fill(symbol=symbol, side="buy", qty=1, price=10, fee=0)
+        assert obs.ledger.latest(1)[0]["quote_delta"] == "-10"
+
+
+def test_dust_may_be_none_at_all(obs, caplog):
+    for dust in (0, "0", D(0), 0.5):
+        obs.instrument("X", multiplier=2, inverse=np.bool_(True), dust=dust)  # noqa: FBT003 - what a table gives
+    assert caplog.text == ""
+    obs.fill(symbol="X", side="buy", qty=1, price=10, fee=0)
+    assert obs.ledger.latest(1)[0]["instrument"]["inverse"] is True
+
+
 VERBS = {
     "fill": lambda obs, v: [obs.fill(**{"symbol": S, "side": "buy", "qty": 1, "price": 1, "fill_id": f"{k}{id(v)}", k: v})
                             for k in ("symbol", "side", "qty", "price", "fee", "fee_asset", "role", "fill_id", "ts", "venue", "account",

@@ -183,12 +183,13 @@ def test_windows_say_which_trades():
     "window",
     ["bogus", "", "-3", 0, -1, True, 1.5, [], object(), "0d", "9" * 40, 10**12, math.nan, dt.timedelta(0), "x" * 9_000],
 )
-def test_a_window_that_is_none_gives_a_summary_that_says_so(window):
+def test_a_window_that_is_none_gives_a_summary_that_says_so(window, caplog):
     performance = Performance(None, faults=Faults(strict=True))
     told(performance, 1)
     summary = performance.summary(window)
     assert summary.trades == 0
     assert "it takes a number of trades" in summary.reasons["window"]
+    assert "it takes a number of trades" in caplog.text
     with pytest.raises(ValueError, match="it takes"):
         Window.parse(window, now_ns=0)
     assert "it takes a time" in performance.summary("all", end="bogus").reasons["window"]

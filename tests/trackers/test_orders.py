@@ -334,7 +334,7 @@ ORDER = ("decision_px", "order_id", "order_type", "limit_px", "strategy", "sourc
     [("commission", FILL, "fee"), ("quantity", FILL, "qty"), ("amount", FILL, "qty"), ("px", FILL, "price"),
      ("feeAsset", FILL, "fee_asset"), ("fee_aset", FILL, "fee_asset"), ("Price", FILL, "price"), ("FEE", FILL, "fee"),
      ("price", ORDER, "decision_px"), ("decison_px", ORDER, "decision_px"), ("reduce_only", ORDER, "reduces"),
-     ("reduceOnly", ORDER, "reduces"), ("limit_price", ORDER, "limit_px"), ("stategy", ORDER, "strategy")],
+     ("comission", FILL, "fee"), ("Quantitiy", FILL, "qty"), ("reduceOnly", ORDER, "reduces"), ("limit_price", ORDER, "limit_px"), ("stategy", ORDER, "strategy")],
 )  # fmt: skip
 def test_misspelt_parameters_are_spotted(name, known, meant):
     assert misspelt({name: 1}, known) == [f"{name!r} (did you mean {meant!r}?)"]

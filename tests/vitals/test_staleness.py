@@ -51,6 +51,13 @@ class World:
         return [to_record(event) for event in self.events if event.stream == "feature_log"]
 
 
+def test_values_without_names_are_told(caplog):
+    world = World()
+    world.staleness.feature_values(5)
+    assert "feature_values takes a mapping of names to values" in caplog.text
+    assert not world.faults.errors
+
+
 # -- age --------------------------------------------------------------------------------------------------------------
 
 
