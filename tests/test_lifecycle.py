@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -854,3 +855,23 @@ def test_many_starts_and_ends_leave_no_threads_no_descriptors_no_memory(tmp_path
     # caches of what ran meanwhile are in it; whoever keeps a part of an observer keeps far more than this
     assert grown < 100_000 + 19 * 3_000, f"{grown / 19:.0f} bytes for each start"
     assert events(tmp_path).count("run_ended") == 25
+
+
+def test_what_an_observer_answers_with_shows_itself(tmp_path):
+    with botobs.start("b", data_dir=tmp_path, prometheus_port=0) as obs:
+        assert re.fullmatch(r"<KillSwitch active since [-0-9T:.]+Z>", repr(obs.kill_switch))
+        assert repr(obs.endpoint) == f"<Endpoint {obs.endpoint.url}: up>"
+        assert repr(obs.performance) == "<Performance of no closed trade yet>"
+        order = obs.order("BTC-USD", "buy", 1, decision_px=10, strategy="bma")
+        obs.fill(order, price=10, qty=1, fill_id="1")
+        obs.fill(symbol="BTC-USD", side="sell", price=11, qty=2, fill_id="2")
+        assert repr(obs.trades) == "<TradeTracker: 1 open, 1 closed>"
+        assert repr(obs.performance) == "<Performance of 'bma'>"
+        obs.void("2", "busted")
+        assert repr(obs.trades) == "<TradeTracker: 1 open, 0 closed>"
+        assert repr(obs.ledger) == f"<Ledger of 3 lines in {tmp_path}>"
+        obs.kill_switch.trip("enough")
+        assert repr(obs.kill_switch).endswith("Z: enough>")
+        with obs.tick("BTC-USD", 7) as tick:
+            assert repr(tick) == "<botobs tick of 'BTC-USD', bar_id=7>"
+    assert repr(botobs.current_tick()) == "<botobs tick that nobody watches>"

@@ -101,7 +101,8 @@ class Subscription:
 
     def __repr__(self) -> str:
         lane = "immediate" if self.immediate else "background"
-        return f"<Subscription {self.where.removeprefix('bus:')} to {getattr(self.event_type, '__name__', self.event_type)}, {lane}>"
+        event = getattr(self.event_type, "__name__", self.event_type)
+        return f"<Subscription {self.where.removeprefix('bus:')} to {event}, {lane}>"
 
     def cancel(self) -> None:
         """Begin no further call, not even for events that are queued already."""

@@ -93,6 +93,10 @@ class LedgerNoun:
     def __len__(self) -> int:
         return self._money.ledger.next_seq - 1
 
+    def __repr__(self) -> str:
+        root = self._money.ledger.root
+        return f"<Ledger of {len(self)} lines {'in memory' if root is None else f'in {root}'}>"
+
     def __bool__(self) -> bool:
         return True
 

@@ -16,7 +16,7 @@ from botobs.accounting.exchange.fees import FeeTable
 from botobs.accounting.instruments import guess
 from botobs.accounting.ledger import Ledger
 from botobs.accounting.marks import Currencies
-from botobs.accounting.numbers import exact, number
+from botobs.accounting.numbers import exact
 from botobs.accounting.opened import history_of
 from botobs.accounting.routes import name, shown
 from botobs.accounting.samples import Samples, sample_of
@@ -251,7 +251,8 @@ class Money:
 
     def instrument(self, symbol: Any, *, venue: Any, **told: Any) -> None:
         """How a symbol settles."""
-        named, problems = name(symbol), []
+        problems: list[str] = []
+        named = name(symbol)
         multiplier = positive("multiplier", told["multiplier"], problems)
         dust = positive("dust", told["dust"], problems, zero=True)
         inverse = flag("inverse", told["inverse"], problems)

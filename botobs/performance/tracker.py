@@ -197,6 +197,9 @@ class Performance:
 
     # --- out
 
+    def __repr__(self) -> str:
+        return f"<Performance of {', '.join(map(repr, self.strategies())) or 'no closed trade yet'}>"
+
     def summary(self, window: object = None, strategy: str | None = None, *, end: object = None) -> Summary:
         """The statistics of a window of trades.
 

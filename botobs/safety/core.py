@@ -87,6 +87,11 @@ class Core:
         self.shut = self._standing.level > 0
         self.hurry: Callable[[], object] = _nobody_to_hurry
 
+    def __repr__(self) -> str:
+        standing = self._standing
+        why = f": {standing.reason}" if standing.level else ""
+        return f"<{type(self).__name__} {standing.state} since {standing.since}{why}>"
+
     # -- what it is --------------------------------------------------------------------------------------------------
 
     @property

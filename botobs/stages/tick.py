@@ -9,19 +9,17 @@ from orjson import dumps
 
 from botobs.errors import TradingHalted
 
+from .extras import KNOWN, beside, look_at
 from .latency import by_kind, told
 from .live import Live, describe, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from .cells import Cell, SymbolCells
     from .engine import Engine
 
 __all__ = ["INERT", "MOST_SPANS", "Tick", "ambient", "blank", "promote"]
-
-#: A record's own names: a field of the bot's that is called the same goes under `fields`.
-ENVELOPE: Final = frozenset({"ts", "schema", "bot", "run_id", "symbol", "bar_id", "trace_id", "latency", "fields"})
 
 MOST_SPANS = 512
 # The running percentile is moved once in so many turns, unless one was slow; a bit mask.
@@ -60,6 +58,11 @@ class Tick:
     upstream: SpanContext | None
     offset: int  # what its steady times lack to nanoseconds since 1970
     _error: BaseException | None
+
+    def __repr__(self) -> str:
+        if self.engine is None:
+            return "<botobs tick that nobody watches>"
+        return f"<botobs tick of {self.symbol!r}, bar_id={self.bar_id!r}>"
 
     # -- what the bot says -------------------------------------------------------------------------------------------
 
@@ -130,7 +133,9 @@ class Tick:
                 candidates = more.get("candidates")
                 if candidates is not None and engine.on_candidates is not None:
                     engine.on_candidates(self, source, decision, candidates)
-                body.update(more if ENVELOPE.isdisjoint(more) else _beside_envelope(more))
+                if not more.keys() <= KNOWN:
+                    look_at(more, body, engine)
+                body.update(beside(more))
             encode = engine.line
             line = self._begun(engine, b"," + encode(body)[1:-1] if body else b"")
             if self.done:  # said after the end: nothing more to wait for
@@ -331,13 +336,6 @@ class Tick:
             parts.append(b',"trace_id":"%032x"' % self.own_trace_id())
         parts.append(fields)
         return b"".join(parts)
-
-
-def _beside_envelope(more: Mapping[str, Any]) -> dict[str, Any]:
-    """The bot's fields, those that are called as one of the envelope's under `fields`."""
-    kept = {key: value for key, value in more.items() if key not in ENVELOPE}
-    kept["fields"] = {key: value for key, value in more.items() if key in ENVELOPE}
-    return kept
 
 
 def span_attributes(tick: Tick) -> dict[str, Any]:

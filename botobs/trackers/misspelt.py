@@ -88,21 +88,21 @@ def _meant(name: str, known: tuple[str, ...]) -> str | None:
     plain = _snake(name)
     if plain in known:
         return plain
-    for candidate in _SYNONYMS.get(plain, ()):
-        if candidate in known:
-            return candidate
-    if len(plain) < 4:  # too short to tell a slip from a word
-        return None
+    called = _called(plain, known)
+    if called is not None or len(plain) < 4:  # too short to tell a slip from a word
+        return called
     import difflib  # noqa: PLC0415  # only words that nobody knows need it
 
     close = difflib.get_close_matches(plain, known, n=1, cutoff=_CLOSE)
     if close:
         return close[0]
-    for word in difflib.get_close_matches(plain, _SYNONYMS, n=3, cutoff=_CLOSER):  # `comission`
-        for candidate in _SYNONYMS[word]:
-            if candidate in known:
-                return candidate
-    return None
+    words = difflib.get_close_matches(plain, _SYNONYMS, n=3, cutoff=_CLOSER)  # `comission`
+    return next((found for word in words if (found := _called(word, known)) is not None), None)
+
+
+def _called(word: str, known: Collection[str]) -> str | None:
+    """The one of `known` that has `word` for another name."""
+    return next((each for each in _SYNONYMS.get(word, ()) if each in known), None)
 
 
 def _snake(name: str) -> str:

@@ -192,6 +192,11 @@ class TradeTracker:
 
     # what is asked
 
+    def __repr__(self) -> str:
+        with self._lock:
+            closed = sum(record is not None for _, record, _ in self._followed.closed.values())
+            return f"<TradeTracker: {len(self._followed.open)} open, {closed} closed>"
+
     @property
     def open(self) -> list[OpenTrade]:
         """Every open trade with its age, the oldest first."""

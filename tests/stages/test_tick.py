@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from decimal import Decimal
 
@@ -298,3 +299,13 @@ def _nothing():
     import contextlib
 
     return contextlib.nullcontext()
+
+
+def test_a_misspelt_field_of_a_signal_is_told_and_kept(tmp_path, caplog):
+    with botobs.start("b", data_dir=tmp_path, strict=True) as obs, obs.tick("BTC-USD") as tick:
+        tick.signal(featurs={"rsi": 55}, mood="calm", candidates={})
+        tick.signal(features={"rsi": 55}, featurs={"rsi": 54})  # it was said: the other is something else
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["botobs: signal does not know 'featurs' (did you mean 'features'?); it is kept as context"]
+    signals = [json.loads(line) for line in (tmp_path / "logs/signals.jsonl").read_text().splitlines()]
+    assert [(one["featurs"], one.get("mood")) for one in signals] == [({"rsi": 55}, "calm"), ({"rsi": 54}, None)]

@@ -122,6 +122,9 @@ class Endpoint:
         self._connections: set[_Connection] = set()
         self.retry()
 
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.url}: {self.state}>"
+
     @property
     def up(self) -> bool:
         """Whether it listens."""
