@@ -198,7 +198,7 @@ def _look(outcome: Outcome) -> list[str]:
         lines += [
             "  # the slowest tick, stage by stage",
             f"  jq -s {shlex.quote(slowest)} {shlex.quote(signals)}",
-            "  # latency in pandas",
+            "  # latency in pandas, where it is installed",
             f"  python -c {shlex.quote(quantiles)}",
         ]
     if "trade_lifecycle" in outcome.records:
