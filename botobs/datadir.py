@@ -15,7 +15,7 @@ import fcntl
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -299,6 +299,9 @@ def is_held(state: Path) -> bool:
     return False
 
 
+_MINE: Final = " (this very one; its shutdown() lets go of it)"  # a cell of a notebook that is run twice
+
+
 def _holder(lock: int) -> str:
     """Who holds the lock, in words. One who took it an instant ago may not have signed yet: give it 0.2 s."""
     found: dict[str, Any] = {}
@@ -311,7 +314,7 @@ def _holder(lock: int) -> str:
     if not isinstance(pid, int):
         return "another process that has not written its name"
     text = (
-        f"process {pid}{' (this very one)' if pid == os.getpid() else ''} on {found.get('host')}: "
+        f"process {pid}{_MINE if pid == os.getpid() else ''} on {found.get('host')}: "
         f"bot {found.get('bot')!r}, since {found.get('started')}"
     )
     return text if _lives(found) else f"{text} (it seems to have ended: one that it forked may hold on)"

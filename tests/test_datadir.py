@@ -256,7 +256,7 @@ def test_a_second_process_is_told_who_holds_it(tmp_path: Path, spawn: Spawn) -> 
 
 def test_the_same_process_may_not_hold_it_twice(tmp_path: Path) -> None:
     held = claim(tmp_path)
-    assert f"process {os.getpid()} (this very one)" in refusal(tmp_path)
+    assert f"process {os.getpid()} (this very one; its shutdown() lets go of it)" in refusal(tmp_path)
     assert "since 2026-01-02T03:04:05.000000Z" in refusal(tmp_path)
     held.release(clean=True)
     claim(tmp_path).release(clean=True)

@@ -629,7 +629,8 @@ def test_a_data_dir_in_use_is_an_error_that_names_the_holder(tmp_path):
         bot.tell()
         bot.end()
     with botobs.start("bot", data_dir=tmp_path):
-        with pytest.raises(botobs.ConfigError, match=rf"held by process {os.getpid()} \(this very one\)"):
+        mine = rf"held by process {os.getpid()} \(this very one; its shutdown\(\) lets go of it\)"
+        with pytest.raises(botobs.ConfigError, match=mine):
             botobs.start("bot", data_dir=tmp_path)
         work(1)
     assert models(tmp_path) == [0]

@@ -74,6 +74,7 @@ class Keeper:
         usual = max(_KEEP_WITHOUT_DISK if root is None else KEEP, 4 * window)
         self._keep = usual if keep is None else max(keep, window)
         self.read_only = read_only or root is None
+        self._looks = read_only  # somebody who looks from outside: what cannot be read is no answer
         self._calendar = SessionCalendar(timezone)
         self._late: dict[str, Closed] = {}  # what came too late for the history
         self._meanwhile: list[Closed] | None = None  # what came while it is made anew
@@ -162,6 +163,8 @@ class Keeper:
                 self._wanted = found.unsettled
                 self._read_tail(root)
         except Exception as error:
+            if self._looks and isinstance(error, OSError):
+                raise
             self._wanted = True
             self._faults.error("performance.open", error)
         if self._wanted and self._background:
@@ -204,6 +207,8 @@ class Keeper:
         try:
             self._make_anew(source, forget=forget)
         except Exception as error:
+            if self._looks and isinstance(error, OSError):
+                raise
             self._again_at = time.monotonic() + _AGAIN_S
             if not isinstance(error, anew.Stopped):
                 self._faults.error("performance.rebuild", error)

@@ -130,6 +130,9 @@ class Performance:
             rolling_window: How many trades `summary()` is about.
             starting_equity: What `peak_equity` stands on.
             clock: What spans such as `7d` are counted back from.
+
+        Raises:
+            OSError: It cannot be read, or not by whoever asks.
         """
         return cls(
             data_dir,

@@ -391,3 +391,16 @@ def test_a_file_that_cannot_be_made_is_called_as_it_was(words, capsys):
     status, out, err = ask(capsys, *words, "/proc/f.csv")
     assert (status, out) == (1, "")
     assert err == f"botobs {words[0]}: /proc/f.csv: No such file or directory\n"
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with figures", "without"])
+def test_trades_that_cannot_be_read_are_no_answer(kept, capsys):
+    trade()
+    if not kept:
+        Path("data/state/performance.json").unlink()
+    stream = Path("data/logs/trade_lifecycle.jsonl")
+    stream.unlink()
+    stream.mkdir()  # nobody can read that, whatever he may
+    status, out, err = ask(capsys, "performance")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"botobs performance: .*: Is a directory\n", err)
