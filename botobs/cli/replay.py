@@ -13,6 +13,7 @@ from botobs.cli.place import NoDataError
 from botobs.cli.say import say, say_json
 from botobs.cli.show import count, grid, heading, money, plain_line, when
 from botobs.config import load
+from botobs.errors import BotobsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
     from botobs.accounting.opened import kept_terms  # noqa: PLC0415  # not for --help
     from botobs.safety.replay import replay  # noqa: PLC0415  # as above
 
+    if options.config is not None and not Path(options.config).is_file():
+        raise BotobsError(f"--config: there is no file {options.config}")
     env = os.environ if options.config is None else {**os.environ, "BOTOBS_CONFIG": options.config}
     settings = load("botobs", {} if options.data_dir is None else {"data_dir": options.data_dir}, env=env)
     path = settings.data_dir or Path("data")
@@ -59,7 +62,10 @@ def run(options: argparse.Namespace) -> int:
         starting_equity=kept_terms(path / "state").starting_equity if known is None else known,
     )  # fmt: skip
     if found.since is None:
-        raise NoDataError(f"nothing was recorded in {path}; --data-dir says where the bot writes")
+        if options.since is None and options.until is None:
+            raise NoDataError(f"nothing was recorded in {path}; --data-dir says where the bot writes")
+        span = f"from {options.since or 'the beginning'} to {options.until or 'now'}"
+        raise NoDataError(f"nothing was recorded in {path} {span}")
     if options.json:
         say_json({"data_dir": str(path), **found.record()})
     else:

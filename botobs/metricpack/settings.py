@@ -71,6 +71,13 @@ def _prefix(value: object) -> str:
     return values.namespace(values.line()(value).rstrip("_"))
 
 
+def _interval(value: object) -> str:
+    text = values.line(10)(value)
+    if values.seconds(text) <= 0:
+        raise values.Wrong("no bar is as long as that")
+    return text
+
+
 def _takeover(value: object) -> float:
     found = values.period(value)
     if not 0.2 <= found <= 600:
@@ -133,7 +140,7 @@ class PackSettings:
         "Where bars come from: the bot's own records, nowhere, a file, or an interface in the format of Binance's "
         "futures. Without it, what `mode` says, else the bot's.", "METRICPACK_BARS",
     )  # fmt: skip
-    interval: str = _row(values.line(10), "5m", "`1m`, `5m`, `15m`, `1h`, …",
+    interval: str = _row(_interval, "5m", "`1m`, `5m`, `15m`, `1h`, …",
                          "How long a bar is that regimes and ATR are taken of.", "METRICPACK_INTERVAL")  # fmt: skip
     prefix: str = _row(_prefix, "quantum_exit", "letters, digits and `_`, not beginning with a digit",
                        "What the names of the metrics begin with.", "METRICPACK_PREFIX")  # fmt: skip
@@ -239,7 +246,7 @@ def _parsed(row: Any, value: object, origin: str) -> Any:
 
 
 def _flag(name: str) -> str:
-    return {"start": "from"}.get(name, name).replace("_", "-")
+    return {"start": "from", "redis_url": "redis"}.get(name, name).replace("_", "-")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -83,6 +83,8 @@ def test_names_dust_and_bars_from_the_file(capsys):
         (["--shard", "3/2"], {}, "", "shard = '3/2' (--shard)"),
         (["--mode", "paper"], {}, "", "it takes mainnet or testnet"),
         (["--bars", "nowhere.csv"], {}, "", "bars = nowhere.csv cannot be read"),
+        (["--interval", "5x"], {}, "", "interval = '5x' (--interval) is wrong; it takes 1m, 5m, 15m, 1h, …"),
+        (["--redis", "http://x"], {}, "", "redis_url = *** (--redis) is wrong"),
         (["--interval", "7m", "--mode", "testnet"], {}, "", "interval = '7m' is wrong"),
         (["--dust", "-1"], {}, "", "dust"),
         ([], {"METRICPACK_PORT": "x"}, "", "environment variable METRICPACK_PORT"),

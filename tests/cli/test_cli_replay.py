@@ -410,3 +410,12 @@ def test_many_records_take_little_room(fall):
     assert peak < 4_000_000
     assert isinstance(found.record()["alerts"], list)
     assert Decimal(found.record()["alerts"][0]["equity"]) > 0
+
+
+def test_what_there_is_nothing_of_is_named(capsys):
+    trade()
+    status, out, err = ask(capsys, "replay", "--since", "2999-01-01")
+    assert (status, out) == (1, "")
+    assert err == "botobs replay: nothing was recorded in data from 2999-01-01T00:00:00.000000Z to now\n"
+    status, out, err = ask(capsys, "replay", "--config", "nowhere.toml")
+    assert (status, out, err) == (2, "", "botobs replay: --config: there is no file nowhere.toml\n")
