@@ -100,7 +100,7 @@ class Rooms(Spine):
         )
         undo.callback(undone, money.close)
         self._delivery.attach(money)
-        self._delivery.also.append(money.tail.drain)
+        self._delivery.also += [money.tail.drain, self._own.names.look]
         self._performance = self._judge()
         undo.callback(undone, self._performance.close)
         self._delivery.attach(self._performance)

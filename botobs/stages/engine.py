@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from botobs.clock import rfc3339
 
+from .extras import FieldNames
 from .ids import Ids
 from .tick import ambient
 
@@ -59,8 +60,8 @@ class Engine:
 
     __slots__ = (
         "ambient", "base_every", "cells", "crowded", "cut", "export", "faults", "guard", "head", "ids", "keep", "keeps",
-        "kept", "kept_by", "line", "now", "on_candidates", "on_confidence", "on_decided", "on_failure", "on_kept",
-        "on_predicted", "on_price", "on_strength", "on_veto", "put", "second", "wall",
+        "kept", "kept_by", "line", "names", "now", "on_candidates", "on_confidence", "on_decided", "on_failure",
+        "on_kept", "on_predicted", "on_price", "on_strength", "on_veto", "put", "second", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,7 @@ class Engine:
         self.line = line
         self.head = head
         self.faults = faults
+        self.names = FieldNames(faults)
         self.keep = keep
         self.keeps = keep != "none"
         self.ids = ids or Ids()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .engine import Engine
+    from botobs.faults import Faults
 
-__all__ = ["KNOWN", "beside", "look_at"]
+__all__ = ["FieldNames", "beside"]
 
 #: A record's own names: a field of the bot's that is called the same goes under `fields`.
 _ENVELOPE: Final = frozenset({"ts", "schema", "bot", "run_id", "symbol", "bar_id", "trace_id", "latency", "fields"})
 _FIELDS: Final = ("features", "model", "decision", "source", "pred_bps", "strength", "confidence", "cohort")
 _MOST: Final = 1_000
-
-#: Names that were looked at and look like no field's: a loop says the same ones on every turn.
-KNOWN: Final = {"candidates"}
 
 
 def beside(more: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -29,14 +27,40 @@ def beside(more: Mapping[str, Any]) -> Mapping[str, Any]:
     return kept
 
 
-def look_at(more: Mapping[str, Any], said: Mapping[str, Any], engine: Engine) -> None:
-    """Warn about names that are probably one of the fields that were not `said`."""
-    from botobs.trackers.misspelt import misspelt  # noqa: PLC0415  # stages load no trackers
+class FieldNames:
+    """Names of fields of the bot's own: each is looked at once, and not on the bot's thread, as it takes its time.
 
-    missing = [field for field in _FIELDS if field not in said]
-    for name in more.keys() - KNOWN:
-        found = misspelt({name: None}, missing)
-        for meant in found:
-            engine.faults.say("signal", meant, f"signal does not know {meant}; it is kept as context")
-        if not found and len(KNOWN) < _MOST and not misspelt({name: None}, _FIELDS):
-            KNOWN.add(name)
+    Args:
+        faults: Gets the warnings.
+
+    Attributes:
+        known: Names that came; a loop says the same ones on every turn.
+    """
+
+    __slots__ = ("_faults", "_waiting", "known")
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._waiting: deque[tuple[str, list[str]]] = deque()
+        self.known = {"candidates"}
+
+    def note(self, more: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+        """Leave the new names of `more` to `look`, and which of the parameters were not `said` with them."""
+        known = self.known
+        if len(known) >= _MOST:  # a bot that makes names up
+            return
+        missing = [field for field in _FIELDS if field not in said]
+        for name in more:
+            if name not in known:
+                known.add(name)
+                self._waiting.append((name, missing))
+
+    def look(self, _slice_ns: int) -> bool:
+        """Warn about the next name if it is probably one of the parameters that were not said; whether more wait."""
+        if self._waiting:
+            from botobs.trackers.misspelt import misspelt  # noqa: PLC0415  # stages load no trackers
+
+            name, missing = self._waiting.popleft()
+            for meant in misspelt({name: None}, missing):
+                self._faults.say("signal", meant, f"signal does not know {meant}; it is kept as context")
+        return bool(self._waiting)

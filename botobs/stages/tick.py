@@ -9,7 +9,7 @@ from orjson import dumps
 
 from botobs.errors import TradingHalted
 
-from .extras import KNOWN, beside, look_at
+from .extras import beside
 from .latency import by_kind, told
 from .live import Live, describe, plain
 
@@ -133,8 +133,8 @@ class Tick:
                 candidates = more.get("candidates")
                 if candidates is not None and engine.on_candidates is not None:
                     engine.on_candidates(self, source, decision, candidates)
-                if not more.keys() <= KNOWN:
-                    look_at(more, body, engine)
+                if not more.keys() <= engine.names.known:
+                    engine.names.note(more, body)
                 body.update(beside(more))
             encode = engine.line
             line = self._begun(engine, b"," + encode(body)[1:-1] if body else b"")

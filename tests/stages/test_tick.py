@@ -309,3 +309,16 @@ def test_a_misspelt_field_of_a_signal_is_told_and_kept(tmp_path, caplog):
     assert said == ["botobs: signal does not know 'featurs' (did you mean 'features'?); it is kept as context"]
     signals = [json.loads(line) for line in (tmp_path / "logs/signals.jsonl").read_text().splitlines()]
     assert [(one["featurs"], one.get("mood")) for one in signals] == [({"rsi": 55}, "calm"), ({"rsi": 54}, None)]
+
+
+def test_a_bot_that_makes_names_up_is_not_followed(tmp_path, caplog):
+    with botobs.start("b", data_dir=tmp_path, strict=True) as obs:
+        for n in range(1_200):
+            with obs.tick("BTC-USD") as tick:
+                tick.signal(**{f"mode{n}": n})
+        names = obs._own.names
+        assert len(names.known) == 1_000
+        assert obs.flush(60).delivered
+        assert not names._waiting
+    assert len((tmp_path / "logs/signals.jsonl").read_text().splitlines()) == 1_200
+    assert len(caplog.records) == 10  # of one kind it is enough
