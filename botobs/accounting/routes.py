@@ -54,10 +54,9 @@ class Route:
         buys: Whether it is a purchase.
         counts: Whether it is in the totals.
         said: The words as they stand in a line of the ledger.
-        misread: What was said where `maker` or `taker` belongs, and is neither.
     """
 
-    __slots__ = ("_begun", "buys", "counts", "key", "misread", "said", *WORDS)
+    __slots__ = ("_begun", "buys", "counts", "key", "said", *WORDS)
 
     def __init__(  # noqa: PLR0917 - as `WORDS`
         self,
@@ -82,7 +81,6 @@ class Route:
         self.kind = kind
         self.buys = side == "buy"
         self.counts = kind != "hedger_sim"
-        self.misread: str | None = None
         self.key: BookKey = (account, venue, symbol, position_side, not self.counts)
         told = {word: said for word in WORDS if (said := getattr(self, word)) is not None}
         self.said = dumps(told)[1:-1].decode()
@@ -135,7 +133,7 @@ def _read(  # noqa: PLR0917 - as `WORDS`
     symbol: Any, side: Any, fee_asset: Any, role: Any, venue: Any, account: Any, position_side: Any, strategy: Any,
     kind: Any,
 ) -> Route:  # fmt: skip
-    found = Route(
+    return Route(
         name(symbol) or refuse("no symbol: neither the fill nor a known order names one"),
         _side(side),
         name(fee_asset),
@@ -146,9 +144,6 @@ def _read(  # noqa: PLR0917 - as `WORDS`
         name(strategy),
         _kind(kind),
     )
-    if role is not None and found.role is None:
-        found.misread = shown(role)
-    return found
 
 
 def refuse(reason: str) -> NoReturn:

@@ -219,8 +219,6 @@ class FillDesk:
         entry, order, place = done.entry, done.order, done.place
         self.followed = done.seq
         route = entry.route
-        if route.misread is not None:
-            self._faults.say("fill", "role", f"a fill's role is {route.misread}; it takes maker or taker")
         if not route.counts:
             return
         slip = None

@@ -84,7 +84,7 @@ def test_files_can_be_read_by_every_user(capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "botobs dashboards: the following arguments are required: ACTION"),
+        ([], "botobs dashboards: which action? It takes export"),
         (["exprt", "x"], "botobs dashboards: ACTION: invalid choice: 'exprt' (choose from 'export')"),
         (["export"], "botobs dashboards export: the following arguments are required: DIR"),
         (["export", "file"], "botobs dashboards: file is no directory; it takes one, or the name of one to be made"),

@@ -269,7 +269,7 @@ def test_words_that_will_not_do(capsys):
     trade(said=fills(2))
     before = snapshot()
     for words, told in (
-        ((), "ACTION"),
+        ((), "which action? It takes status or trip or reset or drill"),
         (("stop",), "invalid choice: 'stop'"),
         (("reset", "--by", "a"), "--reason"),
         (("reset", "--reason", "a"), "--by"),

@@ -175,13 +175,6 @@ def test_a_misspelt_name_of_another_library_is_warned_about(obs, caplog):
     assert "fill does not know 'comission' (did you mean 'fee'?)" in caplog.text
 
 
-def test_a_role_that_is_none_is_told(obs, caplog):
-    assert buy(obs, role="foo").booked and buy(obs, role="Taker").booked
-    obs.flush()
-    said = [record.getMessage() for record in caplog.records]
-    assert said == ["botobs: a fill's role is 'foo'; it takes maker or taker"]
-
-
 def test_an_order_that_left_and_was_never_told_is_told(obs, caplog):
     obs.sent("who")
     assert "sent: order 'who' is not known" in caplog.text
