@@ -84,14 +84,10 @@ def test_a_place_without_data_is_told_in_one_line_and_left_alone(name, what, cap
     more = words.get(name, [])
     status = main([name, *more])
     told = capsys.readouterr()
-    if name == "performance" and what == "empty":  # no trades is an answer
-        assert (status, told.err) == (0, "")
-        assert "0 closed trades" in told.out
-    else:
-        assert status == 1
-        assert told.out == ""
-        assert told.err.startswith(f"botobs {name}: ")
-        assert told.err.count("\n") == 1
+    assert status == 1
+    assert told.out == ""
+    assert told.err.startswith(f"botobs {name}: ")
+    assert told.err.count("\n") == 1
     assert [*tmp_path.rglob("*")] == ([] if what == "missing" else [tmp_path / "data"])
 
 
