@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import logging
 import os
 import re
 import runpy
@@ -118,6 +119,20 @@ def _elsewhere(tmp_path, monkeypatch):
     for name in list(os.environ):
         if name.startswith(("BOTOBS_", "OTEL_", "SLACK_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_goes_on_logging():
+    """What a page gave a logger is taken from it again: the next page's logger may be of that name."""
+
+    def handlers():
+        loggers = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
+        return {(one, each) for one in loggers if isinstance(one, logging.Logger) for each in one.handlers}
+
+    before = handlers()
+    yield
+    for logger, handler in handlers() - before:
+        logger.removeHandler(handler)
 
 
 # --- the code runs

@@ -36,7 +36,8 @@ __all__ = ["Outcome", "Plan", "Scene", "Show", "play"]
 
 BOT: Final = "demo-bot"
 _RUN: Final = re.compile(r"demo-\d+(?:\.(\d+))?")
-_END_S: Final = 0.8  # the demo is over within a second of its time, whatever a collector does
+_END_S: Final = 0.8  # the demo is over within a second of its time, whatever a collector does; where there is none,
+_UNHURRIED_END_S: Final = 5.0  # a machine that has much else to do costs it no record
 _PORT_TROUBLE: Final[dict[int | None, str]] = {errno.EADDRINUSE: "is in use", errno.EACCES: "is not for this user"}
 
 
@@ -162,7 +163,7 @@ async def _play(plan: Plan, show: Show) -> Outcome:
             await _watch(_run_bot(timeline, exchange), exchange, show, lambda: readings.now(time.monotonic() - begun))
             ran_s = time.monotonic() - begun
             agreement = Agreement.of(observer, exchange)
-            report = observer.shutdown(_END_S)
+            report = observer.shutdown(_END_S if scene.sends else _UNHURRIED_END_S)
             readings.stop()
             return Outcome(
                 scene=scene,
