@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import decimal
 import functools
-from contextvars import ContextVar
+import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -64,8 +64,18 @@ ROUGH = decimal.Context(
     flags=[],
     traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
 )
-#: What the bot has set for itself, while `EXACT` stands in its place.
-_bots: ContextVar[decimal.Context | None] = ContextVar("botobs_bots_decimal_context", default=None)
+
+
+class _Bots(threading.local):
+    """What the bot has set for itself on this thread, while `EXACT` stands in its place.
+
+    No variable of the task's context: what runs under `EXACT` waits for no other task, and that costs every price.
+    """
+
+    context: decimal.Context | None = None
+
+
+_bots = _Bots()
 _FLOAT = float.__repr__  # numpy's float64 is a float whose own repr says more than the number
 
 
@@ -156,13 +166,12 @@ def exact(fn: Callable[P, R]) -> Callable[P, R]:
         before = decimal.getcontext()
         if before is EXACT:
             return fn(*args, **kwargs)
-        outer = _bots.set(before)
+        _bots.context = before
         decimal.setcontext(EXACT)
         try:
             return fn(*args, **kwargs)
         finally:
             decimal.setcontext(before)
-            _bots.reset(outer)
 
     return run
 
@@ -177,11 +186,13 @@ def as_the_bot(fn: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if decimal.getcontext() is not EXACT:
             return fn(*args, **kwargs)
-        decimal.setcontext(_bots.get() or decimal.Context())
+        bots = _bots.context or decimal.Context()
+        decimal.setcontext(bots)
         try:
             return fn(*args, **kwargs)
         finally:
             decimal.setcontext(EXACT)
+            _bots.context = bots  # what `fn` called may have been called under another one
 
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import decimal
 import json
+import threading
 from decimal import Decimal
 
 import attrs
@@ -263,8 +264,36 @@ def test_as_the_bot_and_back():
         reckoned()
         asked()
         assert decimal.getcontext().prec == 7
-    with decimal.localcontext(PLAIN):
-        decimal.setcontext(EXACT)  # nobody said what the bot's is
+
+    def elsewhere():
+        decimal.setcontext(EXACT)  # on this thread nobody said what the bot's is
         asked()
-        assert decimal.getcontext() is EXACT
-    assert seen == [7, 6000, 6000, 7, 6000, 28, 6000]
+        seen.append(decimal.getcontext() is EXACT)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [7, 6000, 6000, 7, 6000, 28, 6000, True]
+
+
+def test_what_the_bots_code_calls_under_another_context_is_its_own():
+    seen = []
+
+    @numbers.as_the_bot
+    def asked():
+        seen.append(decimal.getcontext().prec)
+
+    @numbers.as_the_bot
+    def bot():
+        with under(decimal.Context(prec=5)):
+            numbers.exact(asked)()
+
+    @numbers.exact
+    def reckoned():
+        asked()
+        bot()
+        asked()
+
+    with under(decimal.Context(prec=7)):
+        reckoned()
+    assert seen == [7, 5, 7]
