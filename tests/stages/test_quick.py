@@ -43,14 +43,14 @@ def test_it_is_compiled_where_there_is_a_compiler():
     assert tick.begun_at_once is quick.begun
 
 
-def test_without_it_everything_is_python():
+def test_without_it_everything_is_python(tmp_path):
     script = (
         "import botobs, botobs.stages.hasten as h, types; assert h.quick is None; "
         "assert type(botobs.stage('x')).__enter__.__class__ is types.FunctionType; "
         "obs = botobs.start('pure', mode='backtest', clock=lambda: 1767323045.0)\n"
         "with obs.tick('BTC') as tick:\n with botobs.model(): tick.signal(strength=1)\n"
     )
-    env = {**os.environ, PURE: "1"}
+    env = {**os.environ, PURE: "1", "BOTOBS_DATA_DIR": str(tmp_path / "data")}
     subprocess.run([sys.executable, "-c", script], check=True, env=env, timeout=60)
 
 
