@@ -272,7 +272,7 @@ class Accruing(Filling):
 
     def _forgotten(self, keys: list[BookKey], ts: str, near: Near) -> list[tuple[BookKey, Accrual]]:
         """The same of what is so long ago that only the ledger has it."""
-        lost = [key for key in keys if _forgets(self.books[key])]
+        lost = [key for key in keys if self.books[key].forgotten]
         if not lost:
             return []
         at = epoch_ns(ts)
@@ -330,13 +330,6 @@ class Accruing(Filling):
         if book.cost_basis == "fifo":
             return [(qty, price, seq or None) for qty, _, price, seq in book.lots]
         return [(book.inventory, book.avg_price, None)] if book.inventory else []
-
-
-def _forgets(book: Book) -> bool:
-    """Whether more is accrued than the book lists."""
-    if book.forgotten:
-        return True
-    return book.accrued != sum((one.amount for one in book.accruals.values()), ZERO)  # a state without that count
 
 
 def _of_book(line: Mapping[str, Any], key: BookKey) -> dict[str, Any]:

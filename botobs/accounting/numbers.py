@@ -31,39 +31,27 @@ _MOST_DIGITS = 300
 _SHORT = 40  # text of no more than that is within both limits, unless it has an exponent
 _FARTHEST = 400  # no price or quantity is beyond 1e400, which is more than a float can say
 
-EXACT = decimal.Context(
-    prec=6_000,  # wider than any sum of products of numbers within the limits above
-    rounding=decimal.ROUND_HALF_EVEN,
-    Emin=-999_999,
-    Emax=999_999,
-    capitals=1,
-    clamp=0,
-    flags=[],
-    traps=[decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
-)
-_DIVISION = decimal.Context(
-    prec=34,
-    rounding=decimal.ROUND_HALF_EVEN,
-    Emin=-999_999,
-    Emax=999_999,
-    capitals=1,
-    clamp=0,
-    flags=[],
-    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
-)
+
+def _context(digits: int, *also: type[decimal.DecimalException]) -> decimal.Context:
+    """Said in full: what is not said would be as the bot has `DefaultContext`."""
+    return decimal.Context(
+        prec=digits,
+        rounding=decimal.ROUND_HALF_EVEN,
+        Emin=-999_999,
+        Emax=999_999,
+        capitals=1,
+        clamp=0,
+        flags=[],
+        traps=[*also, decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+    )
+
+
+EXACT = _context(6_000, decimal.Inexact)  # wider than any sum of products of numbers within the limits above
+_DIVISION = _context(34)
 divide = _DIVISION.divide
 root = _DIVISION.sqrt
-#: For figures that are shown with fewer digits. Said in full: what is not said would be as `DefaultContext` has it.
-ROUGH = decimal.Context(
-    prec=10_000,
-    rounding=decimal.ROUND_HALF_EVEN,
-    Emin=-999_999,
-    Emax=999_999,
-    capitals=1,
-    clamp=0,
-    flags=[],
-    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
-)
+#: For figures that are shown with fewer digits.
+ROUGH = _context(10_000)
 
 
 class _Bots(threading.local):

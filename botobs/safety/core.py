@@ -306,9 +306,7 @@ class Core:
             why = f"the disk does not confirm the trip ({self._latch.trouble}): a crash of the machine may undo it"
             self._fail(OSError(why), owed, "kill_switch.latch")
 
-    def _call_all(
-        self, trip: Trip, epoch: int | None, aside: Aside, owed: list[BaseException]
-    ) -> list[Called]:  # fmt: skip
+    def _call_all(self, trip: Trip, epoch: int | None, aside: Aside, owed: list[BaseException]) -> list[Called]:
         """Everybody registered, in order; nobody's failure is another's."""
         token = flattening.set(None if epoch is None else Flattening(self, epoch))
         self._caller.note_loop()
